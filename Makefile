@@ -1,0 +1,57 @@
+# What a person runs. A bare machine needs make and a Python of 3.11 or newer; everything else is set up here.
+#   make demo    make test    make lint    make setup    make lock    make wheel-test    make clean
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python that really runs, is new enough and can make a virtualenv (a name on the PATH may be a stub;
+# Debian's python3 has no ensurepip before `apt-get install python3-venv`). Name another: make PYTHON=/path/to/python3.12
+FITS := import sys, ensurepip, venv, fcntl; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	if $$each -c '$(FITS)' >/dev/null 2>&1; then echo $$each; break; fi; done)
+
+# Never the folder one stands in: `config` and `rollguard` here are sources, not what is installed.
+export PYTHONSAFEPATH := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint format demo lock wheel-test clean
+
+help:
+	@sed -n '1,2p' Makefile | sed 's/^# *//'
+
+setup:
+ifeq ($(strip $(PYTHON)),)
+	@echo "setup: no Python of 3.11 or newer with venv and ensurepip found (looked for python3, python3.11 to python3.14, python)." >&2
+	@echo "setup: install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12 setup" >&2
+	@exit 1
+else
+	@if ! $(PYTHON) -c '$(FITS)'; then echo "setup: $(PYTHON) is older than 3.11, or lacks venv or ensurepip." >&2; exit 1; fi
+	@$(PYTHON) .ci/setup_venv.py $(if $(filter-out file,$(origin PYTHON)),--this-python)
+endif
+
+test: setup
+	@$(BIN)/pytest
+	@.ci/lint imports
+
+lint: setup
+	@.ci/lint
+
+format: setup
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+demo: setup
+	@$(BIN)/rollguard demo
+
+# One lock for Python 3.11 and newer on every platform, without the address of any index.
+lock: setup
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	@$(MAKE) --no-print-directory setup
+
+wheel-test: setup
+	@.ci/wheel_test
+
+clean:
+	rm -rf $(VENV) .venv.lock build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,56 @@
+"""The command `rollguard`: its options and its table of subcommands."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rollguard import __version__
+from rollguard.cli.demo import demo
+from rollguard.cli.replaying import replay
+from rollguard.config import RollguardError
+
+#: Codes of errors that are a matter of what was typed or written, not of what happened.
+WRONG_USAGE = frozenset({"config", "case", "usage"})
+
+app = typer.Typer(
+    name="rollguard",
+    help="Names the change that hurt customers, and says or undoes it.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
+        typer.echo(f"rollguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Name the change that hurt customers, and say or undo it."""
+
+
+app.command(name="replay")(replay)
+app.command(name="demo")(demo)
+
+
+def main() -> None:
+    """Run the command line: the entry point `rollguard`.
+
+    Exit codes: 0 fine, 1 the run failed, 2 wrong usage or config.
+    """
+    try:
+        app()
+    except RollguardError as error:
+        # One line a mistake; a traceback would tell an operator nothing.
+        typer.echo(str(error), err=True)
+        sys.exit(2 if error.code in WRONG_USAGE else 1)
+    except OSError as error:
+        typer.echo(f"{error.filename or 'rollguard'}: {error.strerror or error}. Nothing more was done; make room or permission and run it again.", err=True)
+        sys.exit(1)

@@ -1,0 +1,147 @@
+"""How keys depend on one another: what pydantic cannot see in one value."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from rollguard.config.document import Node
+from rollguard.config.errors import Mistake, shown
+from rollguard.config.explain import mistake_at
+from rollguard.config.model import Metric, Settings, Source
+
+RESERVED = ("id", "ts")  # fields that mean something by themselves
+OTHER = "__other__"  # the label value into which the rest folds
+
+
+def inconsistencies(settings: Settings, root: Node, *, broken: frozenset[str]) -> Iterator[Mistake]:
+    """Find the keys that contradict one another.
+
+    Parameters
+    ----------
+    settings : Settings
+        What is left when values with mistakes of their own are taken away.
+    root : Node
+        All that was written, for lines and for the names that exist even if their values are wrong.
+    broken : frozenset of str
+        Top-level keys with a default in place of what was written: nothing is said about them.
+
+    Yields
+    ------
+    Mistake
+        In the order of the schema.
+    """
+    named = {section: _names(root, section) for section in ("sources", "metrics")}
+    if "labels" not in broken:
+        yield from _labels(settings, root)
+    for section in ("sources", "metrics"):
+        if section not in broken and not named[section]:
+            yield mistake_at(root, (section,), "nothing is declared" if section in _top(root) else f"the key '{section}' is missing", expected="at least one")
+    for name, source in settings.sources.items():
+        yield from _source(settings, root, name, source, broken=broken)
+    for name, metric in settings.metrics.items():
+        yield from _metric(settings, root, name, metric, sources=named["sources"], broken=broken)
+    if "changes" not in broken and settings.changes.source in named["sources"]:
+        yield mistake_at(root, ("changes", "source"), f"'{settings.changes.source}' is a source of events", expected="a name of its own, as deploys")
+    if "money_clock" not in broken and "metrics" not in broken and named["metrics"]:
+        yield from _money_clock(settings, root, named["metrics"])
+
+
+def _top(root: Node) -> dict[str, Node]:
+    return root.value if isinstance(root.value, dict) else {}
+
+
+def _names(root: Node, section: str) -> list[str]:
+    node = _top(root).get(section)
+    entries = node.value if node is not None and isinstance(node.value, dict) else {}
+    return sorted(name for name, entry in entries.items() if entry.value is not None)
+
+
+def _labels(settings: Settings, root: Node) -> Iterator[Mistake]:
+    labels = settings.labels
+    seen: set[str] = set()
+    for group, names in (("watched", labels.watched), ("compare", labels.compare)):
+        for place, name in enumerate(names):
+            path: tuple[str | int, ...] = ("labels", group, place)
+            if name in RESERVED:
+                yield mistake_at(root, path, f"'{name}' cannot be a label", expected="a field other than id and ts")
+            elif name in seen:
+                yield mistake_at(root, path, f"'{name}' is a label already", expected="each label once, watched or compared")
+            seen.add(name)
+    for name, values in labels.keep.items():
+        path = ("labels", "keep", name)
+        if name not in labels.watched:
+            yield mistake_at(root, path, f"'{name}' is no watched label", expected=_list(labels.watched), known=labels.watched, word=name)
+        if OTHER in values:
+            yield mistake_at(root, path, f"'{OTHER}' is the name of the rest", expected="a value of the label")
+        if len(set(values)) > labels.max_values:
+            yield mistake_at(root, path, f"{len(set(values))} values to keep, more than labels.max_values", expected=f"at most {labels.max_values}")
+
+
+def _source(settings: Settings, root: Node, name: str, source: Source, *, broken: frozenset[str]) -> Iterator[Mistake]:
+    path = ("sources", name, "fields")
+    needed = ["ts"] if "labels" in broken else ["ts", *settings.labels.watched, *settings.labels.compare]
+    for field in dict.fromkeys(needed):
+        if field not in source.fields:
+            problem = f"'{field}' ({'event time' if field == 'ts' else 'a label'}) is not declared"
+            yield mistake_at(root, path, problem, expected=f"{field}: its name in the events", known=list(source.fields), word=field)
+
+
+def _metric(settings: Settings, root: Node, name: str, metric: Metric, *, sources: Sequence[str], broken: frozenset[str]) -> Iterator[Mistake]:
+    path = ("metrics", name)
+    yield from _metric_keys(root, path, metric)
+    if "sources" in broken:
+        return
+    for key, source in (("source", metric.source), ("against", metric.against)):
+        if source is not None and source not in sources:
+            yield mistake_at(root, (*path, key), f"there is no source {shown(source)}", expected=_list(sources), known=sources, word=source)
+    if metric.kind == "ratio" and metric.against == metric.source:
+        yield mistake_at(root, (*path, "against"), "the same as source, but a ratio is k / (k + n) of two sources", expected="the source of the other trials")
+    if metric.kind == "ratio" and "labels" not in broken:
+        watched = settings.labels.watched
+        for place, label in enumerate(metric.on):
+            if label not in watched:
+                known = () if label in settings.labels.compare else watched
+                yield mistake_at(root, (*path, "on", place), f"'{label}' is no watched label", expected=_list(watched), known=known, word=label)
+    if metric.source in settings.sources:
+        yield from _metric_fields(settings, root, path, metric)
+
+
+def _metric_keys(root: Node, path: tuple[str, str], metric: Metric) -> Iterator[Mistake]:
+    """Check which keys the kind needs and which mean nothing to it."""
+    measures = metric.kind in {"sum", "distribution"}
+    if measures and metric.field is None:
+        yield mistake_at(root, path, f"a {metric.kind} needs the key 'field'", expected="field: the measured field")
+    if metric.kind == "ratio" and metric.against is None:
+        yield mistake_at(root, path, "a ratio needs the key 'against'", expected="against: the source of the other trials")
+    idle = [("field", "sum or distribution", measures), ("against", "ratio", metric.kind == "ratio"), ("on", "ratio", metric.kind == "ratio")]
+    idle.append(("scale", "sum", metric.kind == "sum"))
+    for key, kinds, means_something in idle:
+        if not means_something and key in metric.model_fields_set:
+            yield mistake_at(root, (*path, key), f"means nothing for a {metric.kind}", expected=f"only with kind: {kinds}")
+
+
+def _metric_fields(settings: Settings, root: Node, path: tuple[str, str], metric: Metric) -> Iterator[Mistake]:
+    fields = settings.sources[metric.source].fields
+    special = {*RESERVED, *settings.labels.watched, *settings.labels.compare}
+    measurable = [field for field in fields if field not in special]
+    if metric.field is not None and metric.field not in measurable:
+        problem = f"'{metric.field}' is a label, id or ts" if metric.field in special else f"'{metric.field}' is not in sources.{metric.source}.fields"
+        yield mistake_at(root, (*path, "field"), problem, expected=_list(measurable), known=measurable, word=metric.field)
+    for field in metric.where:
+        if field not in fields:
+            where = (*path, "where", field)
+            yield mistake_at(root, where, f"'{field}' is not in sources.{metric.source}.fields", expected=_list(fields), known=list(fields), word=field)
+
+
+def _money_clock(settings: Settings, root: Node, metrics: Sequence[str]) -> Iterator[Mistake]:
+    name = settings.money_clock.metric
+    path = ("money_clock", "metric")
+    if name not in metrics:
+        yield mistake_at(root, path, f"there is no metric {shown(name)}", expected=_list(metrics), known=metrics, word=name)
+    elif name in settings.metrics and settings.metrics[name].kind != "count":
+        counts = [each for each, metric in settings.metrics.items() if metric.kind == "count"]
+        yield mistake_at(root, path, f"'{name}' is a {settings.metrics[name].kind}", expected=f"a metric of kind count ({_list(counts)})")
+
+
+def _list(words: Collection[str]) -> str:
+    listed = [word if len(word) <= 40 else shown(word) for word in words][:20]
+    more = [f"and {len(words) - 20} more"] if len(words) > 20 else []
+    return ", ".join([*listed, *more]) or "none is declared"

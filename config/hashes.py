@@ -1,0 +1,77 @@
+"""What gives settings their meaning, as a hash: whoever kept state under another hash must not go on with it."""
+
+import hashlib
+import json
+from typing import Any
+
+from rollguard.config.model import Settings, Source
+
+
+def settings_hash(settings: Settings) -> str:
+    """Hash all that settings mean.
+
+    The order of keys, comments, ways of writing (60s, 1m) and layers make no difference.
+
+    Parameters
+    ----------
+    settings : Settings
+        Any.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
+    return _hash(settings.model_dump(mode="json"))
+
+
+def metric_hash(settings: Settings, metric_name: str) -> str:
+    """Hash what gives a metric its numbers: sources, fields, labels and bucket; not what is concluded from them.
+
+    How long a source waits (`lateness`, `idle`, `ahead`) moves few events and begins no history anew; neither does what
+    detection makes of the numbers (`worse`, `smallest`, `watch`).
+
+    Parameters
+    ----------
+    settings : Settings
+        Any.
+    metric_name : str
+        One of `settings.metrics`.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+
+    Raises
+    ------
+    KeyError
+        If there is no such metric.
+    """
+    metric = settings.metrics[metric_name]
+    used = ["id", "ts", *settings.labels.watched, *settings.labels.compare]
+    own = [*used, *metric.where, *([metric.field] if metric.field else [])]
+    meaning: dict[str, Any] = {
+        "bucket_ms": settings.bucket_ms,
+        "labels": settings.labels.model_dump(mode="json"),
+        "kind": metric.kind,
+        "source": _source(settings.sources[metric.source], own),
+        "field": metric.field,
+        "where": metric.where,
+    }
+    if metric.against is not None:
+        meaning["against"] = _source(settings.sources[metric.against], used)
+        meaning["on"] = sorted(metric.on)
+    if metric.kind == "sum":
+        meaning["scale"] = metric.scale
+    return _hash(meaning)
+
+
+def _source(source: Source, fields: list[str]) -> dict[str, Any]:
+    read = {ours: source.fields[ours] for ours in fields if ours in source.fields}
+    return {"topic": source.topic, "format": source.format, "max_bytes": source.max_bytes, "fields": read}
+
+
+def _hash(meaning: dict[str, Any]) -> str:
+    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(canonical.encode("ascii"), digest_size=16).hexdigest()

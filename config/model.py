@@ -1,0 +1,227 @@
+"""What an operator can set: names, types, bounds and defaults. How keys depend on one another stands in `consistency`."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic_core import PydanticCustomError
+
+from rollguard.config import durations
+from rollguard.config.errors import shown
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+def refuse(problem: str, expected: str) -> PydanticCustomError:
+    """Make the error that `explain` turns into a mistake with these words."""
+    return PydanticCustomError("rollguard", "{problem}", {"problem": problem, "expected": expected})
+
+
+def _read_span(value: object) -> int:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise refuse(f"{shown(value)} has no unit", durations.EXPECTED)
+    if not isinstance(value, str):
+        raise refuse(f"{shown(value)} is not a span of time", durations.EXPECTED)
+    try:
+        return durations.parse_duration(value)
+    except ValueError as error:
+        raise refuse(f"{shown(value)} is {error}", durations.EXPECTED) from error
+
+
+def _above_zero(span_ms: int) -> int:
+    if span_ms == 0:
+        raise refuse("0 is too short", "more than 0")
+    return span_ms
+
+
+def _divides_an_hour(span_ms: int) -> int:
+    if span_ms < SECOND_MS or HOUR_MS % span_ms:
+        raise refuse(f"{durations.format_duration(span_ms)} does not divide an hour", "from 1s, and a part of an hour: 1s, 5s, 10s, 30s, 1m, 5m, 10m, 1h")
+    return span_ms
+
+
+def _names_something(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
+        raise refuse(f"{shown(name)} is no name", "a letter, then up to 63 letters, digits, _ or -")
+    return name
+
+
+def _is_a_topic(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) or name in {".", ".."}:
+        raise refuse(f"{shown(name)} is no Kafka topic", "1 to 249 letters, digits, dots, _ or -")
+    return name
+
+
+def _says_something(text: str) -> str:
+    if not text.strip():
+        raise refuse("empty", "a text")
+    return text
+
+
+def _text_or_whole_number(value: object) -> str | int:
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return value
+    raise refuse(f"{shown(value)} is neither text nor a whole number", "a text or a whole number")
+
+
+def _at_least_one(values: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    if not values:
+        raise refuse("an empty list", "at least one value")
+    return values
+
+
+def _as_a_set(values: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Give values whose order means nothing one order, so that it cannot come to mean something."""
+    return tuple(sorted(set(values), key=repr))
+
+
+Span = Annotated[int, BeforeValidator(_read_span)]
+LongSpan = Annotated[Span, AfterValidator(_above_zero)]
+Name = Annotated[StrictStr, AfterValidator(_names_something)]
+Text = Annotated[StrictStr, AfterValidator(_says_something)]
+Real = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Kind = Literal["count", "sum", "ratio", "distribution"]
+Worse = Literal["higher", "lower", "both"]
+
+
+class Mode(StrEnum):
+    """How far Rollguard may go for a service; each includes those before it."""
+
+    OBSERVE = "observe"
+    ADVISE = "advise"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+class _Section(BaseModel):
+    """A mapping of the config: unknown keys are mistakes, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Budget(_Section):
+    """How many false pages the operator will bear, for the whole fleet."""
+
+    false_pages: Annotated[Real, Field(gt=0)] = 1.0
+    """Pages without a cause in `per_ms`, > 0."""
+    per_ms: LongSpan = Field(default=30 * DAY_MS, alias="per")
+    """Milliseconds."""
+
+
+class Labels(_Section):
+    """Which fields of events split a metric."""
+
+    watched: tuple[Name, ...] = ("service", "region")
+    """Each value of these makes a series of its own."""
+    compare: tuple[Name, ...] = ("version",)
+    """These only split a series, for version against version."""
+    max_values: Annotated[StrictInt, Field(ge=1, le=10_000)] = 200
+    """Values of a watched label that a metric keeps; the rest folds into `__other__`."""
+    keep: dict[Name, Annotated[tuple[Text, ...], AfterValidator(_as_a_set)]] = {}
+    """Values that are kept whatever comes, by watched label."""
+
+
+class Source(_Section):
+    """A topic and how to read it."""
+
+    topic: Annotated[StrictStr, AfterValidator(_is_a_topic)]
+    format: Literal["json"] = "json"
+    lateness_ms: Span = Field(default=20 * SECOND_MS, alias="lateness")
+    """How far the watermark stays behind the events, in milliseconds, >= 0."""
+    idle_ms: LongSpan = Field(default=MINUTE_MS, alias="idle")
+    """After so long without an event a partition holds nothing back, in milliseconds, > 0."""
+    ahead_ms: Span = Field(default=10 * MINUTE_MS, alias="ahead")
+    """How far an event may stand in the future, in milliseconds, >= 0."""
+    max_bytes: Annotated[StrictInt, Field(ge=64, le=16_777_216)] = 65_536
+    """Longest event, in bytes."""
+    fields: dict[Name, Text]
+    """Our name of a field to theirs; `ts` always, `id` to drop doubles, each label, each measured field."""
+
+
+class Metric(_Section):
+    """What is measured from sources."""
+
+    kind: Kind
+    source: Name
+    field: Name | None = None
+    """What a sum or a distribution measures, by our name."""
+    against: Name | None = None
+    """Source of a ratio's other trials: the ratio is k / (k + n), k events of `source`, n of `against`."""
+    on: tuple[Name, ...] = ("region",)
+    """Watched labels on which the two sources of a ratio are joined."""
+    worse: Worse
+    """The direction that hurts."""
+    smallest: Annotated[Real, Field(gt=0, le=100)] = 0.10
+    """Smallest relative change worth a page, > 0; 0.10 is a tenth."""
+    where: dict[
+        Name, Annotated[tuple[Annotated[str | int, BeforeValidator(_text_or_whole_number)], ...], AfterValidator(_at_least_one), AfterValidator(_as_a_set)]
+    ] = {}
+    """Only events of `source` whose field has one of these values."""
+    watch: StrictBool = True
+    """False: recorded and shown, never a reason to page."""
+    scale: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 100
+    """Sums are kept in units of 1 / scale."""
+
+
+class Changes(_Section):
+    """Where changes come from."""
+
+    source: Name = "deploys"
+    quiet_ms: LongSpan | None = Field(default=None, alias="quiet")
+    """After so long without a change the feed counts as broken, in milliseconds; None: it may be quiet for ever."""
+
+
+class Service(_Section):
+    """What is set for one service alone."""
+
+    mode: Mode | None = None
+
+
+class Policy(_Section):
+    """When a rollback may happen."""
+
+    guilty: Annotated[Real, Field(gt=0, le=1)] = 0.8
+    """Probability from which a suspect is guilty, 0..1."""
+    lead: Annotated[Real, Field(ge=0, le=1)] = 0.5
+    """How far the first suspect must lead the second, 0..1."""
+    cool_down_ms: Span = Field(default=30 * MINUTE_MS, alias="cool_down")
+    """Milliseconds between two rollbacks of one service."""
+    max_rollbacks: Annotated[StrictInt, Field(ge=0, le=1_000)] = 3
+    """Automatic rollbacks in `max_rollbacks_per_ms`, over all services."""
+    max_rollbacks_per_ms: LongSpan = Field(default=DAY_MS, alias="max_rollbacks_per")
+    known_good_ms: Span = Field(default=HOUR_MS, alias="known_good")
+    """A version is known good after so many milliseconds live without an incident."""
+
+
+class MoneyClock(_Section):
+    """What an incident costs."""
+
+    metric: Name = "orders"
+    """A metric of kind count; what is lost of it is the cost."""
+
+
+class Settings(_Section):
+    """All that an operator wrote, checked; what was left out has its default."""
+
+    environment: Text = "production"
+    """Only changes to this environment count."""
+    bucket_ms: Annotated[Span, AfterValidator(_divides_an_hour)] = Field(default=10 * SECOND_MS, alias="bucket")
+    """Length of a bucket of event time, in milliseconds; divides an hour."""
+    lookback_ms: LongSpan = Field(default=72 * HOUR_MS, alias="lookback")
+    """Changes of so many milliseconds before an onset are suspects."""
+    warmup_ms: Span = Field(default=2 * DAY_MS, alias="warmup")
+    """Milliseconds of history before anything pages."""
+    budget: Budget = Budget()
+    labels: Labels = Labels()
+    sources: dict[Name, Source] = {}
+    metrics: dict[Name, Metric] = {}
+    changes: Changes = Changes()
+    mode: Mode | None = None
+    """For services without their own; None: `observe` when live, `auto` in replays, where nothing is called."""
+    services: dict[Text, Service] = {}
+    policy: Policy = Policy()
+    money_clock: MoneyClock = MoneyClock()

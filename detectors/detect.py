@@ -1,0 +1,241 @@
+"""The detect stage: closed buckets in, signals and ticks out, in bucket order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rollguard.config import Settings
+from rollguard.detectors.alarms import SUSPICION_NATS, Alarms
+from rollguard.detectors.bank import EPOCH_MS, Accounts, RateBank, Recursion, ShareBank
+from rollguard.detectors.baseline import Epoch, RateBaseline
+from rollguard.detectors.budget import log_thresholds
+from rollguard.detectors.evidence import DetectorState, Floats, Tilts
+from rollguard.detectors.records import Account, SeriesName, Signal, Tick
+from rollguard.detectors.series import SeriesTree
+from rollguard.detectors.shares import ShareBaseline
+from rollguard.detectors.watch import Chunk, CountWatch, KeyRows, RatioWatch, ShareWatch, Watch, watch_for
+from rollguard.streams import Closed, Measure, StateCodec, measures
+
+__all__ = ["Detect"]
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+SUSPICION = math.exp(SUSPICION_NATS)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A metric under watch, with what the stage keeps about it."""
+
+    name: str
+    watch: Watch
+    alarms: Alarms
+    parts: dict[str, int]
+    source: str
+    against: str | None
+    log_threshold: Floats
+    threshold: Floats
+    value: Floats
+
+
+class Detect:
+    """Turns closed buckets into signals.
+
+    Parameters
+    ----------
+    settings : Settings
+        Metrics, labels, bucket, warm-up and budget.
+
+    Notes
+    -----
+    The answer does not depend on how buckets are batched: thresholds and baselines change at epoch boundaries only.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.buckets_per_epoch = max(1, EPOCH_MS // settings.bucket_ms)
+        numbers = {measure: number for number, measure in enumerate(measures(settings))}
+        self.watched = [_watched(settings, name, numbers) for name, metric in settings.metrics.items() if metric.watch]
+        self.next_bucket: int | None = None
+
+    def feed(self, closed: Closed) -> list[Signal | Tick]:
+        """Take some closed buckets.
+
+        Parameters
+        ----------
+        closed : Closed
+            The next buckets; they follow those fed before.
+
+        Returns
+        -------
+        list of Signal or Tick
+            In bucket order; a bucket's signals come before its tick.
+        """
+        out: list[Signal | Tick] = []
+        start = closed.start
+        while start < closed.end:
+            end = min(closed.end, (start // self.buckets_per_epoch + 1) * self.buckets_per_epoch)
+            self._chunk(closed, start, end, out)
+            if end % self.buckets_per_epoch == 0:
+                self._close_epoch()
+            start = end
+        self.next_bucket = closed.end
+        return out
+
+    def snapshot(self) -> bytes:
+        """All that later answers depend on; see `restore`."""
+        return _CODEC.dump((self.watched, self.next_bucket), self.settings)
+
+    @classmethod
+    def restore(cls, settings: Settings, data: bytes) -> Detect:
+        """A stage that goes on as if it had never stopped.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is damaged, or was made under other settings.
+        """
+        stage = cls(settings)
+        stage.watched, stage.next_bucket = _CODEC.load(data, settings, tuple)
+        return stage
+
+    def _chunk(self, closed: Closed, start: int, end: int, out: list[Signal | Tick]) -> None:
+        low, high = np.searchsorted(closed.bucket, [start, end]).tolist()
+        loaded = [(w, self._load(w, closed, start, end, slice(low, high))) for w in self.watched]
+        for bucket in range(start, end):
+            signals: list[Signal] = []
+            for w, _ in loaded:
+                self._step(w, bucket, signals)
+            signals.sort(key=_id)
+            out.extend(signals)
+            out.append(self._tick(loaded, bucket, start))
+
+    def _load(self, w: _Watched, closed: Closed, start: int, end: int, rows: slice) -> tuple[Chunk, Accounts]:
+        measure = closed.measure[rows]
+        parts: dict[str, tuple[Ints, Ints, Ints, Ints]] = {}
+        for part, number in w.parts.items():
+            mine = np.flatnonzero(measure == number)
+            parts[part] = (
+                closed.bucket[rows][mine],
+                closed.key[rows][mine].astype(np.int64),
+                closed.bin[rows][mine].astype(np.int64),
+                closed.value[rows][mine],
+            )
+        span = slice(start - closed.start, end - closed.start)
+        chunk = Chunk(
+            start,
+            end - start,
+            closed.keys,
+            parts,
+            missing=closed.missing[w.source][span],
+            missing_other=closed.missing[w.against or w.source][span],
+            silent=closed.silent[w.source][span],
+        )
+        accounts = w.watch.load(chunk)
+        n = len(w.watch.tree.names)
+        w.alarms.grow(n, w.watch.lead.shape[1])
+        if len(w.threshold) < n:
+            # A series that has just been seen for the first time cannot speak before its warm-up.
+            extra = np.full(n - len(w.threshold), np.inf)
+            w.threshold = np.concatenate([w.threshold, extra])
+            w.log_threshold = np.concatenate([w.log_threshold, extra])
+        return chunk, accounts
+
+    def _step(self, w: _Watched, bucket: int, signals: list[Signal]) -> None:
+        value = w.watch.step(bucket)
+        w.value = value
+        if not w.alarms.away.any() and not (value >= w.threshold).any():
+            return
+        left, returned, since = w.alarms.step(bucket, value, w.watch.lead, w.threshold)
+        for row in left.tolist():
+            direction, onset, nats = w.watch.best(row)
+            # A change point is known to about the number of buckets that give one nat or two.
+            error = max(0.5, 2.0 * (bucket - onset + 1) / max(nats, 1.0))
+            signals.append(
+                Signal(
+                    kind="left",
+                    series=w.watch.tree.names[row],
+                    bucket=bucket,
+                    onset=onset,
+                    onset_error=error,
+                    direction=direction,
+                    evidence=math.log(float(value[row])),
+                    threshold=float(w.log_threshold[row]),
+                )
+            )
+        for row, back in zip(returned.tolist(), since.tolist(), strict=True):
+            signals.append(
+                Signal(
+                    kind="returned",
+                    series=w.watch.tree.names[row],
+                    bucket=bucket,
+                    onset=back,
+                    onset_error=0.5,
+                    direction=w.watch.best(row)[0],
+                    evidence=math.log(max(float(value[row]), 1e-300)),
+                    threshold=float(w.log_threshold[row]),
+                )
+            )
+        if len(returned):
+            w.watch.forget(returned)
+
+    def _tick(self, loaded: list[tuple[_Watched, tuple[Chunk, Accounts]]], bucket: int, start: int) -> Tick:
+        at = bucket - start
+        return Tick(
+            bucket=bucket,
+            ready=any(w.watch.n_ready for w in self.watched),
+            accounts=tuple(
+                Account(
+                    metric=w.name,
+                    series=w.watch.tree.names,
+                    observed=accounts.observed[at],
+                    expected=accounts.expected[at],
+                    variance=accounts.variance[at],
+                    error=accounts.error,
+                    missing=bool(chunk.missing[at]),
+                    silent=bool(chunk.silent[at]),
+                    split=w.watch.split(at),
+                )
+                for w, (chunk, accounts) in loaded
+            ),
+        )
+
+    def _close_epoch(self) -> None:
+        for w in self.watched:
+            w.watch.close_epoch((w.value >= SUSPICION) | w.alarms.away)
+            w.log_threshold = log_thresholds(self.settings, len(self.watched), w.watch.tree)
+            w.threshold = np.exp(w.log_threshold)
+
+
+_CODEC = StateCodec(
+    "detect",
+    (
+        _Watched, Alarms, CountWatch, DetectorState, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recursion,
+        SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareWatch, Tilts,
+    ),
+)  # fmt: skip
+
+
+def _id(signal: Signal) -> str:
+    return signal.id
+
+
+def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Watched:
+    metric = settings.metrics[name]
+    watch = watch_for(name, metric, settings.labels.watched, bucket_ms=settings.bucket_ms, warmup_ms=settings.warmup_ms)
+    return _Watched(
+        name=name,
+        watch=watch,
+        alarms=Alarms(),
+        parts={measure.part: number for measure, number in numbers.items() if measure.metric == name},
+        source=metric.source,
+        against=metric.against,
+        log_threshold=np.zeros(0),
+        threshold=np.zeros(0),
+        value=np.zeros(0),
+    )

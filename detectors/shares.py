@@ -1,0 +1,210 @@
+"""What share of a distribution should lie in each of a few quantile bins, learnt only from what is past.
+
+The bins are cut once, at quantiles of the first day of all series together; from then on every series has its own
+shares, shrunk to the pooled ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from rollguard.detectors.baseline import EPOCHS_PER_HOUR, FREEZE_EPOCHS, LAG_EPOCHS
+from rollguard.detectors.evidence import Floats
+from rollguard.detectors.sums import column_sum, row_sums
+
+__all__ = ["QUANTILES", "TILT_NAMES", "ShareBaseline", "bin_scores", "tilts_for"]
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+QUANTILES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+N_BINS = len(QUANTILES) + 1
+#: Bins outside the middle nine tenths: what a person would call unusual.
+OUTER = (0, 1, 2, N_BINS - 3, N_BINS - 2, N_BINS - 1)
+SHARE_HALF_LIFE_EPOCHS = 288
+SHARE_DECAY = 0.5 ** (1.0 / SHARE_HALF_LIFE_EPOCHS)
+SCATTER_DECAY = 0.5 ** (1.0 / 24)
+SCATTER_PRIOR_HOURS = 6.0
+#: Events of its own a series needs before its own shares weigh as much as the pooled ones.
+SHARE_PRIOR_EVENTS = 200.0
+#: Events of the first day needed before bins are cut; a day with fewer waits for the next.
+CUT_EVENTS = 500
+
+TILT_NAMES = ("higher", "lower", "both tails", "low tail", "high tail")
+
+
+def bin_scores(shares: Floats) -> Floats:
+    """Normal scores of the bins' middles.
+
+    Parameters
+    ----------
+    shares : (n_bins,) float64
+        Pooled shares, each > 0.
+
+    Returns
+    -------
+    (n_bins,) float64
+    """
+    middles = np.cumsum(shares) - shares / 2.0
+    normal = NormalDist()
+    return np.array([normal.inv_cdf(min(max(float(m), 1e-4), 1.0 - 1e-4)) for m in middles])
+
+
+def tilts_for(shares: Floats, worse: str) -> tuple[Floats, Ints]:
+    """Log factors on each bin, and which name of `TILT_NAMES` each tilt carries.
+
+    Location alone would miss promises that turn absurd in both directions, the tails alone a general slow-down:
+    running all three in one mixture costs about one nat (see the table in docs/detection.md's sources).
+
+    Parameters
+    ----------
+    shares : (n_bins,) float64
+        Pooled shares.
+    worse : {"higher", "lower", "both"}
+        Direction that hurts.
+
+    Returns
+    -------
+    tuple of (n_tilts, n_bins) float64 and (n_tilts,) int64
+    """
+    scores = bin_scores(shares)
+    low, high = np.zeros(N_BINS), np.zeros(N_BINS)
+    low[:2], high[-2:] = 1.0, 1.0
+    lowest, highest = np.zeros(N_BINS), np.zeros(N_BINS)
+    lowest[0], highest[-1] = 1.0, 1.0
+    rows: list[tuple[int, Floats]] = []
+    if worse in ("higher", "both"):
+        rows += [(0, theta * scores) for theta in (0.25, 0.6, 1.2)]
+        rows += [(4, np.log(factor) * high) for factor in (4.0, 15.0)]
+    if worse in ("lower", "both"):
+        rows += [(1, -theta * scores) for theta in (0.25, 0.6, 1.2)]
+        rows += [(3, np.log(factor) * low) for factor in (4.0, 15.0)]
+    if worse == "both":
+        rows += [(2, np.log(factor) * (low + high)) for factor in (3.0, 15.0)]
+    # Values hardly ever seen before: each speaks for several nats, so a few absurd promises are enough.
+    rare = {"higher": (4, highest), "lower": (3, lowest), "both": (2, lowest + highest)}[worse]
+    rows += [(rare[0], np.log(factor) * rare[1]) for factor in (20.0, 100.0)]
+    return np.stack([tilt for _, tilt in rows]), np.array([name for name, _ in rows], dtype=np.int64)
+
+
+class ShareBaseline:
+    """Causal shares of quantile bins for many series, as columns. Row 0 is the pooled series of the metric.
+
+    Parameters
+    ----------
+    epochs_per_day : int
+        Epochs after which the bins may be cut.
+    """
+
+    def __init__(self, epochs_per_day: int) -> None:
+        self.epochs_per_day = epochs_per_day
+        self.n_series = 0
+        self.seen_epochs = 0
+        self.fine: dict[int, int] = {}
+        self.cut: Ints | None = None
+        self.counts: Floats = np.zeros((0, N_BINS))
+        self.epochs: Floats = np.zeros(0)
+        self.frozen: Floats = np.zeros(0)
+        self.scatter_sum: Floats = np.zeros(0)
+        self.scatter_weight: Floats = np.zeros(0)
+        self.hour: Floats = np.zeros((0, N_BINS))
+        self.hour_expected: Floats = np.zeros((0, N_BINS))
+        self.epochs_in_hour = 0
+        self.waiting: deque[Floats] = deque()
+
+    def grow(self, n_series: int) -> None:
+        """Make room for more series; a new one starts without a past."""
+        extra = n_series - self.n_series
+        if extra <= 0:
+            return
+        for name in ("counts", "epochs", "frozen", "scatter_sum", "scatter_weight", "hour", "hour_expected"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros((extra, *column.shape[1:]))]))
+        self.waiting = deque(np.concatenate([w, np.zeros((extra, N_BINS))]) for w in self.waiting)
+        self.n_series = n_series
+
+    def learn_fine(self, bins: Ints, counts: Ints) -> None:
+        """Histogram bins of all series together, until the quantile bins are cut."""
+        for fine, count in zip(bins.tolist(), counts.tolist(), strict=True):
+            self.fine[fine] = self.fine.get(fine, 0) + count
+
+    def coarse(self, bins: Ints) -> Ints:
+        """Quantile bin of each histogram bin. Only once the bins are cut."""
+        if self.cut is None:
+            msg = "quantile bins are not cut yet"
+            raise ValueError(msg)
+        return np.searchsorted(self.cut, bins, side="left")
+
+    def shares(self) -> Floats:
+        """(n_series, n_bins) shares that sum to one, shrunk to the pooled series'."""
+        pooled = self.counts[0] + 0.5
+        pooled = pooled / column_sum(pooled)
+        mixed = self.counts + SHARE_PRIOR_EVENTS * pooled
+        shares: Floats = mixed / row_sums(mixed)[:, None]
+        return shares
+
+    def scatter(self) -> Floats:
+        """(n_series,) variance of hourly bin counts relative to the multinomial's, >= 1: the baseline's own error."""
+        return np.maximum((SCATTER_PRIOR_HOURS + self.scatter_sum) / (SCATTER_PRIOR_HOURS + self.scatter_weight), 1.0)
+
+    def learn(self, counts: Floats, suspected: Bools) -> None:
+        """Take a finished epoch.
+
+        Parameters
+        ----------
+        counts : (n_series, n_bins) float64
+            Events in each quantile bin; all zero before the bins are cut.
+        suspected : (n_series,) bool
+            Series under suspicion now.
+        """
+        self.seen_epochs += 1
+        if self.cut is None:
+            if self.seen_epochs >= self.epochs_per_day and sum(self.fine.values()) >= CUT_EVENTS:
+                self._cut()
+            return
+        self.waiting.append(counts)
+        if len(self.waiting) <= LAG_EPOCHS:
+            return
+        old = self.waiting.popleft()
+        self.frozen = np.where(suspected, self.frozen + 1.0, 0.0)
+        learning = ~(suspected & (self.frozen <= FREEZE_EPOCHS))
+        self._record(old, learning)
+        self.counts = np.where(learning[:, None], self.counts * SHARE_DECAY + old, self.counts)
+        self.epochs += row_sums(old) > 0.0
+
+    def accept(self, rows: Bools) -> None:
+        """Let these series find their new shares from now on."""
+        self.frozen[rows] = FREEZE_EPOCHS
+
+    def _record(self, counts: Floats, learning: Bools) -> None:
+        used = np.where(learning[:, None], counts, 0.0)
+        self.hour += used
+        self.hour_expected += row_sums(used)[:, None] * self.shares()
+        self.epochs_in_hour += 1
+        if self.epochs_in_hour < EPOCHS_PER_HOUR:
+            return
+        self.epochs_in_hour = 0
+        n = row_sums(self.hour)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pearson = np.where(self.hour_expected > 0.0, (self.hour - self.hour_expected) ** 2 / self.hour_expected, 0.0)
+        weight = np.where(self.epochs > EPOCHS_PER_HOUR, np.minimum(n / 50.0, 1.0), 0.0)
+        chi = np.minimum(row_sums(pearson) / (N_BINS - 1), 50.0)
+        self.scatter_sum = self.scatter_sum * SCATTER_DECAY + weight * chi
+        self.scatter_weight = self.scatter_weight * SCATTER_DECAY + weight
+        self.hour = np.zeros_like(self.hour)
+        self.hour_expected = np.zeros_like(self.hour_expected)
+
+    def _cut(self) -> None:
+        fine = np.array(sorted(self.fine), dtype=np.int64)
+        counts = np.array([self.fine[int(b)] for b in fine], dtype=np.float64)
+        below = np.cumsum(counts) / counts.sum()
+        # A histogram bin belongs to the first quantile bin whose cut it does not pass.
+        self.cut = fine[np.minimum(np.searchsorted(below, QUANTILES), len(fine) - 1)]
+        coarse = np.searchsorted(self.cut, fine, side="left")
+        # A day of everything seeds the pooled shares; the series start from it and soon have their own.
+        np.add.at(self.counts[0], coarse, counts)
+        self.fine = {}

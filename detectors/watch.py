@@ -1,0 +1,338 @@
+"""One watched metric: rows of closed buckets in, e-detector values and accounts out.
+
+`CountWatch`, `RatioWatch` and `ShareWatch` differ in which banks they feed and how several banks' values become one.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rollguard.config import Metric
+from rollguard.detectors.bank import Accounts, RateBank, ShareBank
+from rollguard.detectors.evidence import Floats, ratios_above, ratios_below
+from rollguard.detectors.records import SeriesName, Split
+from rollguard.detectors.series import SeriesTree
+from rollguard.detectors.shares import N_BINS, OUTER
+
+__all__ = ["Chunk", "CountWatch", "KeyRows", "RatioWatch", "ShareWatch", "Watch", "watch_for"]
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+_IS_OUTER = np.isin(np.arange(N_BINS), OUTER)
+
+
+class Chunk:
+    """Closed buckets of one epoch, as columns.
+
+    Attributes
+    ----------
+    start, n : int
+        First bucket and number of buckets.
+    keys : tuple of tuple of str
+        Label values, watched then compare; append-only from chunk to chunk.
+    bucket, key, bin, value : (n_rows,) int64
+        Rows of each measure of the metric, by the measure's part.
+    missing, silent : (n,) bool
+        By the metric's source (and, for `missing_other`, the source it is measured against).
+    """
+
+    __slots__ = ("keys", "missing", "missing_other", "n", "parts", "silent", "start")
+
+    def __init__(
+        self,
+        start: int,
+        n: int,
+        keys: tuple[tuple[str, ...], ...],
+        parts: dict[str, tuple[Ints, Ints, Ints, Ints]],
+        *,
+        missing: Bools,
+        missing_other: Bools,
+        silent: Bools,
+    ) -> None:
+        self.start = start
+        self.n = n
+        self.keys = keys
+        self.parts = parts
+        self.missing = missing
+        self.missing_other = missing_other
+        self.silent = silent
+
+
+class Watch(Protocol):
+    """What the detect stage asks of a watched metric."""
+
+    metric: str
+    tree: SeriesTree
+
+    def load(self, chunk: Chunk) -> Accounts:
+        """Take in the buckets of a chunk."""
+
+    def step(self, bucket: int) -> Floats:
+        """Value of each series' e-detector after the next bucket."""
+
+    def close_epoch(self, suspected: Bools) -> None:
+        """Let the baselines learn from the finished epoch."""
+
+    def best(self, row: int) -> tuple[str, int, float]:
+        """Direction, onset and nats of a series' best tilt."""
+
+    @property
+    def lead(self) -> Floats:
+        """(n_series, n_tilts) nats since onset."""
+
+    @property
+    def n_ready(self) -> int:
+        """Series that have been seen for long enough."""
+
+    def forget(self, rows: Ints) -> None:
+        """Start the evidence of these series again."""
+
+    def split(self, at: int) -> Split | None:
+        """The loaded chunk's bucket number `at`, split by every label."""
+
+
+class KeyRows:
+    """Which rows of a tree each key counts in; looked up once a key."""
+
+    def __init__(self, tree: SeriesTree) -> None:
+        self.tree = tree
+        self.n_watched = len(tree.watched)
+        self.table: Ints = np.zeros((0, tree.n_levels), dtype=np.int64)
+        self.known: Bools = np.zeros(0, dtype=bool)
+
+    def of(self, key: Ints, keys: tuple[tuple[str, ...], ...]) -> Ints:
+        """(n_rows, n_levels) rows of the tree; new series are added in the order of the keys' numbers."""
+        if len(self.table) < len(keys):
+            extra = len(keys) - len(self.table)
+            self.table = np.concatenate([self.table, np.full((extra, self.tree.n_levels), -1, dtype=np.int64)])
+            self.known = np.concatenate([self.known, np.zeros(extra, dtype=bool)])
+        for number in np.unique(key[~self.known[key]]).tolist():
+            self.table[number] = self.tree.rows(keys[number][: self.n_watched])
+            self.known[number] = True
+        return self.table[key]
+
+
+def _dense(n: int, width: int, at: Ints, rows: Ints, value: Ints) -> Floats:
+    """(n, width) sums of `value` over (bucket, row); integers below 2**53, so exact in any order."""
+    flat = (at[:, None] * width + rows).ravel()
+    weights = np.repeat(value, rows.shape[1]).astype(np.float64)
+    sums: Floats = np.bincount(flat, weights=weights, minlength=n * width).astype(np.float64)
+    return sums.reshape(n, width)
+
+
+def _factors(metric: Metric) -> Floats:
+    if metric.worse == "lower":
+        return ratios_below(metric.smallest)
+    if metric.worse == "higher":
+        return ratios_above(metric.smallest)
+    return np.concatenate([ratios_below(metric.smallest), ratios_above(metric.smallest)])
+
+
+class _OneBank:
+    """A watch with a single bank."""
+
+    bank: RateBank | ShareBank
+
+    def step(self, bucket: int) -> Floats:
+        return self.bank.step(bucket)
+
+    def close_epoch(self, suspected: Bools) -> None:
+        self.bank.close_epoch(suspected)
+
+    def best(self, row: int) -> tuple[str, int, float]:
+        tilt, onset, nats = self.bank.best(row)
+        return self.bank.describe(tilt), onset, nats
+
+    @property
+    def lead(self) -> Floats:
+        return self.bank.lead
+
+    @property
+    def n_ready(self) -> int:
+        return int(np.count_nonzero(self.bank.ready))
+
+    def forget(self, rows: Ints) -> None:
+        self.bank.forget(rows)
+
+    def split(self, at: int) -> Split | None:  # noqa: ARG002 - counts have no trials to split by version
+        return None
+
+
+class CountWatch(_OneBank):
+    """Counts and sums: one bank, exposure one a bucket."""
+
+    bank: RateBank
+
+    def __init__(self, name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> None:
+        self.metric = name
+        self.tree = SeriesTree(name, watched)
+        self.rows = KeyRows(self.tree)
+        self.part = "sum" if metric.kind == "sum" else "count"
+        self.bank = RateBank(_factors(metric), bucket_ms=bucket_ms, odds=False, warmup_ms=warmup_ms)
+
+    def load(self, chunk: Chunk) -> Accounts:
+        """See `Watch`."""
+        bucket, key, _, value = chunk.parts[self.part]
+        rows = self.rows.of(key, chunk.keys)
+        self.bank.grow(np.array(self.tree.parents, dtype=np.int64))
+        observed = _dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
+        observed[chunk.missing] = np.nan
+        return self.bank.load(chunk.start, observed, np.ones_like(observed))
+
+
+class RatioWatch:
+    """Hits judged twice: against their own past and against the traffic of the same moment.
+
+    The smaller of the two e-detectors is itself one, and neither a sale (more of both) nor a fall in traffic (the
+    same hits over fewer trials) moves it: only more hits than before *and* more than the traffic explains.
+    """
+
+    def __init__(self, name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> None:
+        self.metric = name
+        self.tree = SeriesTree(name, watched)
+        self.rows = KeyRows(self.tree)
+        self.on = tuple(label for label in watched if label in metric.on)
+        self.at = tuple(watched.index(label) for label in self.on)
+        self.columns: dict[tuple[str, ...], int] = {}
+        factors = _factors(metric)
+        self.count = RateBank(factors, bucket_ms=bucket_ms, odds=False, warmup_ms=warmup_ms)
+        self.odds = RateBank(factors, bucket_ms=bucket_ms, odds=True, warmup_ms=warmup_ms)
+
+    def load(self, chunk: Chunk) -> Accounts:
+        """See `Watch`."""
+        bucket, key, _, value = chunk.parts["k"]
+        rows = self.rows.of(key, chunk.keys)
+        parents = np.array(self.tree.parents, dtype=np.int64)
+        self.count.grow(parents)
+        self.odds.grow(parents)
+        observed = _dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
+        observed[chunk.missing] = np.nan
+        against = np.where(chunk.missing_other[:, None], np.nan, observed)
+        self.odds.load(chunk.start, against, self._exposure(chunk))
+        return self.count.load(chunk.start, observed, np.ones_like(observed))
+
+    def step(self, bucket: int) -> Floats:
+        """See `Watch`."""
+        return np.minimum(self.count.step(bucket), self.odds.step(bucket))
+
+    def close_epoch(self, suspected: Bools) -> None:
+        """See `Watch`."""
+        self.count.close_epoch(suspected)
+        self.odds.close_epoch(suspected)
+
+    def best(self, row: int) -> tuple[str, int, float]:
+        """See `Watch`."""
+        tilt, onset, nats = self.count.best(row)
+        return self.count.describe(tilt), onset, nats
+
+    @property
+    def lead(self) -> Floats:
+        """See `Watch`."""
+        return self.count.lead
+
+    @property
+    def n_ready(self) -> int:
+        """See `Watch`."""
+        return int(np.count_nonzero(self.count.ready & self.odds.ready))
+
+    def forget(self, rows: Ints) -> None:
+        """See `Watch`."""
+        self.count.forget(rows)
+        self.odds.forget(rows)
+
+    def split(self, at: int) -> Split | None:  # noqa: ARG002 - hits and trials come from different sources
+        """See `Watch`."""
+        return None
+
+    def _exposure(self, chunk: Chunk) -> Floats:
+        """(n, n_series) trials of the other kind, joined on the labels both have."""
+        bucket, key, _, value = chunk.parts["n"]
+        column = np.array([self._column(chunk.keys[k]) for k in key.tolist()], dtype=np.int64)
+        wanted = [self._column_of_row(name) for name in self.tree.names]
+        width = len(self.columns) + 1
+        sums = _dense(chunk.n, width, bucket - chunk.start, np.stack([np.zeros_like(column), column], axis=1), value)
+        return sums[:, wanted]
+
+    def _column(self, values: tuple[str, ...]) -> int:
+        return self.columns.setdefault(tuple(values[i] for i in self.at), len(self.columns) + 1)
+
+    def _column_of_row(self, name: SeriesName) -> int:
+        values = tuple(name.label(label) for label in self.on)
+        if not values or None in values:
+            return 0
+        return self.columns.setdefault(tuple(v for v in values if v is not None), len(self.columns) + 1)
+
+
+class ShareWatch(_OneBank):
+    """Distributions: one bank of quantile bins."""
+
+    _derived = ("splits",)
+    bank: ShareBank
+    splits: list[Split]
+
+    def __init__(self, name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> None:
+        self.metric = name
+        self.tree = SeriesTree(name, watched)
+        self.rows = KeyRows(self.tree)
+        self.bank = ShareBank(metric.worse, bucket_ms=bucket_ms, warmup_ms=warmup_ms)
+        self._rederive()
+
+    def load(self, chunk: Chunk) -> Accounts:
+        """See `Watch`."""
+        bucket, key, fine, value = chunk.parts["bins"]
+        rows = self.rows.of(key, chunk.keys)
+        n_series = len(self.tree.parents)
+        self.bank.grow(n_series)
+        present = np.repeat(~chunk.missing[:, None], n_series, axis=1)
+        counts = np.zeros((chunk.n, n_series, N_BINS))
+        if self.bank.baseline.cut is None:
+            self.bank.baseline.learn_fine(fine, value)
+            self.splits = []
+        else:
+            coarse = self.bank.baseline.coarse(fine)
+            width = n_series * N_BINS
+            flat = _dense(chunk.n, width, bucket - chunk.start, rows * N_BINS + coarse[:, None], value)
+            counts = flat.reshape(chunk.n, n_series, N_BINS)
+            accounts = self.bank.load(chunk.start, counts, present)
+            self._split(chunk, coarse)
+            return accounts
+        return self.bank.load(chunk.start, counts, present)
+
+    def split(self, at: int) -> Split | None:
+        """See `Watch`."""
+        return self.splits[at] if self.splits else None
+
+    def _rederive(self) -> None:
+        self.splits = []
+
+    def _split(self, chunk: Chunk, coarse: Ints) -> None:
+        """Hits and trials of every (bucket, key) of the chunk at once."""
+        bucket, key, _, value = chunk.parts["bins"]
+        width = len(chunk.keys)
+        cell, inverse = np.unique((bucket - chunk.start) * width + key, return_inverse=True)
+        weight = value.astype(np.float64)
+        trials: Floats = np.bincount(inverse, weights=weight, minlength=len(cell)).astype(np.float64)
+        hits: Floats = np.bincount(inverse, weights=weight * _IS_OUTER[coarse], minlength=len(cell)).astype(np.float64)
+        key_of_cell = cell % width if width else cell
+        expected = trials * self.bank.outer_share[self.rows.table[key_of_cell, -1]]
+        edges = np.searchsorted(cell, np.arange(chunk.n + 1) * width)
+        self.splits = [
+            Split(keys=chunk.keys, key=key_of_cell[low:high], hits=hits[low:high], trials=trials[low:high], expected=expected[low:high])
+            for low, high in pairwise(edges.tolist())
+        ]
+
+
+def watch_for(name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> Watch:
+    """The watch that fits a metric's kind."""
+    kinds: dict[str, type[CountWatch] | type[RatioWatch] | type[ShareWatch]] = {
+        "count": CountWatch,
+        "sum": CountWatch,
+        "ratio": RatioWatch,
+        "distribution": ShareWatch,
+    }
+    return kinds[metric.kind](name, metric, watched, bucket_ms=bucket_ms, warmup_ms=warmup_ms)

@@ -1,0 +1,19 @@
+"""Signals and changes in, incidents and decisions out. Never acts, never reads a clock."""
+
+from rollguard.incidents.changes import ChangeRefusedError, sightings
+from rollguard.incidents.desk import Desk, LogRecord
+from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
+
+__all__ = [
+    "ChangeRefusedError",
+    "ChangeSeen",
+    "Decision",
+    "Desk",
+    "Entry",
+    "IncidentState",
+    "Kill",
+    "LogRecord",
+    "Rollback",
+    "Suspect",
+    "sightings",
+]

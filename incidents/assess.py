@@ -1,0 +1,340 @@
+"""What an incident looks like now: symptoms, suspects, verdict, bill, and the facts a decision needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollguard.config import Mode, Policy, Settings
+from rollguard.detectors import Tick
+from rollguard.incidents.blame import Blame, Scene, Verdicts, VersionContrast, weigh
+from rollguard.incidents.books import Books
+from rollguard.incidents.changes import Change, ChangeBook
+from rollguard.incidents.history import History
+from rollguard.incidents.incident import Incident, symptoms_of
+from rollguard.incidents.places import effect_of, region_row
+from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
+from rollguard.incidents.records import IncidentState, Suspect, Verdict
+
+__all__ = ["Assessment", "assess"]
+
+MINUTE_MS = 60_000
+#: Suspects told: as many as have at least this probability, and no more than so many.
+TOLD_PROBABILITY, TOLD = 0.01, 5
+#: The last minutes of data that must be whole before anything is done.
+WHOLE_MIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """An incident at one moment, with what a decision needs to know besides.
+
+    Attributes
+    ----------
+    state : IncidentState
+    verdicts : Verdicts
+    onset_ms : int
+    missing : tuple of str
+        Metrics of the incident whose last minutes are missing.
+    only_silence : bool
+        None of them had an event in the last minutes.
+    reaches_all : bool
+        The first suspect went everywhere.
+    unreached_well : tuple of str
+    rivals : tuple of str
+    sources : tuple of str
+    feed_silent : bool
+    """
+
+    state: IncidentState
+    verdicts: Verdicts
+    missing: tuple[str, ...]
+    only_silence: bool
+    reaches_all: bool
+    unreached_well: tuple[str, ...]
+    rivals: tuple[str, ...]
+    sources: tuple[str, ...]
+    feed_silent: bool
+
+    @property
+    def first(self) -> Blame | None:
+        """The most probable suspect."""
+        return self.verdicts.suspects[0] if self.verdicts.suspects else None
+
+    @property
+    def service(self) -> str | None:
+        """Service to act on, or to page when there is no suspect."""
+        if self.state.verdict == "guilty" and self.first is not None:
+            return self.first.change.service
+        return self.state.services[0] if self.state.services else None
+
+    @property
+    def target(self) -> str | None:
+        """The plan in words: service, version to go back to, places."""
+        if self.first is None or self.state.verdict != "guilty":
+            return None
+        change = self.first.change
+        places = ", ".join(sorted(region for region in change.reach if region)) or "everywhere"
+        return f"{change.service} -> {change.rollback.to_version or 'unknown version'} @ {places}"
+
+    @property
+    def plan(self) -> str:
+        """What may be rolled back only once."""
+        if self.first is None:
+            return ""
+        change = self.first.change
+        return f"{change.service}/{change.deploy_id}/{','.join(sorted(region or '*' for region in change.reach))}"
+
+    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, mode: Mode, at_ms: int) -> Facts:
+        """Facts for the policy."""
+        first = self.first
+        second = self.verdicts.suspects[1].probability if len(self.verdicts.suspects) > 1 else 0.0
+        change = first.change if first is not None else None
+        return Facts(
+            mode=mode,
+            verdict=self.state.verdict,
+            suspect=change.deploy_id if change else "",
+            probability=first.probability if first else self.verdicts.no_change,
+            second_probability=max(second, self.verdicts.no_change),
+            needed_probability=policy.guilty,
+            needed_lead=policy.lead,
+            symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS,
+            unreached_well=self.unreached_well,
+            version_nats=first.version_nats if first else 0.0,
+            reaches_all=self.reaches_all,
+            within_window=first is not None and first.within_window,
+            sources=self.sources,
+            rivals=self.rivals,
+            reversible=change is not None and change.rollback.supported and change.rollback.to_version is not None,
+            to_version=change.rollback.to_version if change else None,
+            target_known_good=change is not None and history.known_good(change, changes, policy),
+            rolled_back_before=self.plan in history.rolled_back,
+            rollbacks_left=history.rollbacks_left(at_ms, policy),
+            cool_down=change is not None and history.cooling(change.service, at_ms),
+            kill_switch=history.kill_switch,
+            stale_ms=0,
+            missing=self.missing,
+            only_silence=self.only_silence,
+            feed_silent=self.feed_silent,
+        )
+
+
+def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Settings, *, tick: Tick, at_ms: int) -> Assessment:
+    """Weigh an incident at a tick.
+
+    Parameters
+    ----------
+    incident : Incident
+        Already looked at (`Incident.look`) on this tick.
+    books : Books
+    changes : ChangeBook
+        Changes known so far.
+    settings : Settings
+    tick : Tick
+    at_ms : int
+        Now: end of the tick's bucket plus lateness.
+    """
+    services, first_services = _services(incident, books)
+    scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
+    known = changes.suspects(at_ms)
+    verdicts = weigh(scene, known, _contrasts(incident, books, settings, known))
+    quiet_ms = settings.changes.quiet_ms
+    feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
+    missing, only_silence, quality = _quality(incident, books, settings, tick, feed_silent=feed_silent)
+    bill, per_minute = incident.bill(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
+    state = IncidentState(
+        incident_id=incident.id,
+        opened_at_ms=at_ms,
+        onset_ms=incident.onset * settings.bucket_ms,
+        closed_at_ms=None,
+        state=incident.state,
+        verdict=_verdict(verdicts, settings, feed_silent=feed_silent),
+        metrics=incident.metrics,
+        regions=incident.regions,
+        services=tuple(sorted(services)),
+        suspects=tuple(
+            Suspect(
+                deploy_id=b.change.deploy_id,
+                service=b.change.service,
+                probability=round(b.probability, 6),
+                reasons=b.reasons,
+                facts=_facts_of(b.change),
+            )
+            for b in verdicts.suspects[:TOLD]
+            if b.probability >= TOLD_PROBABILITY
+        ),
+        no_change_probability=round(verdicts.no_change, 6),
+        orders_lost=round(bill.lost, 1),
+        orders_lost_interval=(round(bill.low, 1), round(bill.high, 1)),
+        orders_lost_per_minute=round(per_minute, 2),
+        symptoms=_sentences(incident, books, settings),
+        data_quality=quality,
+    )
+    first = verdicts.suspects[0] if verdicts.suspects else None
+    return Assessment(
+        state=state,
+        verdicts=verdicts,
+        missing=missing,
+        only_silence=only_silence,
+        reaches_all=first is not None and all(first.change.reach_at(region) is not None for region in books.regions),
+        unreached_well=tuple(
+            region for region, nats in sorted(scene.evidence.items()) if first is not None and first.change.reach_at(region) is None and nats < -2.0
+        ),
+        rivals=() if first is None else _rivals(first.change, known, scene),
+        sources=tuple(sorted({settings.metrics[metric].source for metric in incident.metrics})),
+        feed_silent=feed_silent,
+    )
+
+
+def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool) -> Verdict:
+    if feed_silent:
+        return "inconclusive"
+    if verdicts.suspects and verdicts.suspects[0].probability >= settings.policy.guilty:
+        return "guilty"
+    if verdicts.no_change >= settings.policy.guilty:
+        return "no_change"
+    return "inconclusive"
+
+
+def _services(incident: Incident, books: Books) -> tuple[frozenset[str], frozenset[str]]:
+    """Services that hurt, and those whose symptom came first."""
+    named: dict[str, tuple[int, float]] = {}
+    for series, signal in incident.signals.items():
+        service = series.label("service")
+        if service is None:
+            only = {name.label("service") for name in books.series(series.metric)} - {None}
+            # A pooled signal names a service only where the metric has just one.
+            service = next(iter(only)) if len(only) == 1 else None
+        if service is not None:
+            before = named.get(service)
+            if before is None or signal.onset < before[0]:
+                named[service] = (signal.onset, signal.onset_error)
+    if not named:
+        return frozenset(), frozenset()
+    first = min(onset for onset, _ in named.values())
+    earliest = frozenset(service for service, (onset, error) in named.items() if onset - first <= max(6.0, 2.0 * error))
+    return frozenset(named), earliest
+
+
+def _scene(
+    incident: Incident,
+    books: Books,
+    settings: Settings,
+    *,
+    at_ms: int,
+    services: frozenset[str],
+    first_services: frozenset[str],
+) -> Scene:
+    bucket_ms = settings.bucket_ms
+    hurt = incident.regions or ("",)
+    onset = {}
+    for region in hurt:
+        bucket, error = incident.onset_in(region)
+        onset[region] = (bucket * bucket_ms + bucket_ms // 2, max(error, 0.5) * bucket_ms)
+    evidence = {region: incident.evidence.get(region, 0.0) for region in books.regions}
+    return Scene(
+        now_ms=at_ms,
+        lookback_ms=settings.lookback_ms,
+        onset_ms=onset,
+        evidence=evidence,
+        first_services=first_services,
+        services=services,
+        n_services=len(books.services),
+    )
+
+
+def _contrasts(incident: Incident, books: Books, settings: Settings, changes: list[Change]) -> dict[str, tuple[VersionContrast, ...]]:
+    """New version against old, in the places that hurt, for metrics that carry both."""
+    distributions = [m for m in incident.metrics if settings.metrics[m].kind == "distribution"]
+    if not distributions or not settings.labels.compare:
+        return {}
+    at = {name: i for i, name in enumerate(settings.labels.watched + settings.labels.compare)}
+    version_at = at[settings.labels.compare[0]]
+    service_at, region_at = at.get("service"), at.get("region")
+    found: dict[str, list[VersionContrast]] = {}
+    for metric in distributions:
+        sums = books.versions_since(metric, incident.onset)
+        for change in changes:
+            if change.version is None or change.version == change.from_version:
+                continue
+            new = [0.0, 0.0]
+            old = [0.0, 0.0, 0.0]
+            for key, trials in sums.trials.items():
+                if service_at is not None and key[service_at] != change.service:
+                    continue
+                if region_at is not None and incident.regions and key[region_at] not in incident.regions:
+                    continue
+                if key[version_at] == change.version:
+                    new[0] += sums.hits[key]
+                    new[1] += trials
+                else:
+                    old[0] += sums.hits[key]
+                    old[1] += trials
+                    old[2] += sums.expected[key]
+            if new[1] >= 10 and old[1] >= 10:
+                contrast = VersionContrast(metric, new[0], new[1], old[0], old[1], max(old[2] / old[1], 0.001))
+                found.setdefault(change.deploy_id, []).append(contrast)
+    return {deploy_id: tuple(contrasts) for deploy_id, contrasts in found.items()}
+
+
+def _quality(incident: Incident, books: Books, settings: Settings, tick: Tick, *, feed_silent: bool) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
+    buckets = max(WHOLE_MIN * MINUTE_MS // settings.bucket_ms, 1)
+    missing, silent, notes = [], [], []
+    for metric in incident.metrics:
+        sums = books.window(metric, tick.bucket - buckets + 1, tick.bucket)
+        if sums.missing:
+            missing.append(metric)
+            notes.append(f"{metric}: {sums.missing} of the last {sums.buckets} buckets are missing")
+        if sums.buckets and sums.silent == sums.buckets:
+            silent.append(metric)
+            notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
+    if feed_silent:
+        notes.append("changes: the feed is silent, so what changed is unknown")
+    return tuple(missing), bool(silent) and len(silent) == len(incident.metrics), tuple(notes)
+
+
+def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ...]:
+    """Other changes that reached a place that hurts shortly before it began to."""
+    found = []
+    for change in changes:
+        if change is first:
+            continue
+        for region, (onset_ms, sigma_ms) in scene.onset_ms.items():
+            reach = change.reach_at(region)
+            if reach is None:
+                continue
+            done_ms = reach.finished_ms if reach.finished_ms is not None else scene.now_ms
+            if reach.started_ms <= onset_ms + 2.0 * sigma_ms and done_ms >= onset_ms - LAG_WINDOW_MIN * MINUTE_MS:
+                found.append(change.deploy_id)
+                break
+    return tuple(found)
+
+
+def _facts_of(change: Change) -> tuple[str, ...]:
+    """Facts about a change, in neutral words; none of them enters the probability."""
+    facts = [f"{change.kind} change of {change.service} to {change.version or 'an unnamed version'}"]
+    regions = sorted(region for region in change.reach if region)
+    facts.append(f"reached {', '.join(regions)}" if regions else "reached everywhere")
+    facts.append("approvals: not said" if change.approvals is None else f"approvals: {change.approvals}")
+    facts.append(f"AI involvement: {change.ai_assisted}")
+    return tuple(facts)
+
+
+def _sentences(incident: Incident, books: Books, settings: Settings) -> tuple[str, ...]:
+    """A sentence for each symptom."""
+    out = []
+    for symptom, onset in symptoms_of(books, settings, incident.signals):
+        sums = books.since(symptom.metric, onset)
+        rows = [row for region in incident.regions if (row := region_row(books, symptom, region)) is not None]
+        effects = [e for row in rows if (e := effect_of(sums, row, symptom.direction)) is not None]
+        if not effects:
+            pooled = effect_of(sums, region_row(books, symptom, ""), symptom.direction)
+            effects = [pooled] if pooled is not None else []
+        observed, expected = sum(e.observed for e in effects), sum(e.expected for e in effects)
+        name = symptom.metric + (f" of {symptom.service}" if symptom.service else "")
+        where = f" in {', '.join(incident.regions)}" if incident.regions else ""
+        if settings.metrics[symptom.metric].kind == "distribution":
+            out.append(f"{name}{where}: {observed:.0f} outside the usual range, {expected:.0f} expected")
+        elif expected > 0:
+            change = 100.0 * (observed - expected) / expected
+            out.append(f"{name}{where}: {observed:.0f}, {expected:.0f} expected ({change:+.0f} %)")
+    return tuple(out)

@@ -1,0 +1,178 @@
+"""What was counted against what was expected, kept for as long as an incident may look back."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from rollguard.detectors import Account, SeriesName, Split, Tick
+
+__all__ = ["Books", "Sums", "VersionSums"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Sums that are carried on at the same time; more than the symptoms of several incidents.
+RUNNING = 64
+
+
+class Sums:
+    """Sums of one metric over some buckets.
+
+    Attributes
+    ----------
+    observed, expected, variance, slack : (n_series,) float64
+        As in `Account`, added up; `slack` is the baseline's own error over the span, in events: it does not average out.
+    buckets, missing, silent : int
+        Buckets in the span, and how many of them are missing or silent.
+    """
+
+    __slots__ = ("buckets", "expected", "missing", "observed", "silent", "slack", "variance")
+
+    def __init__(self, n_series: int) -> None:
+        self.observed: Floats = np.zeros(n_series)
+        self.expected: Floats = np.zeros(n_series)
+        self.variance: Floats = np.zeros(n_series)
+        self.slack: Floats = np.zeros(n_series)
+        self.buckets = 0
+        self.missing = 0
+        self.silent = 0
+
+    def add(self, account: Account) -> None:
+        """Add a bucket."""
+        n = len(account.observed)
+        if n > len(self.observed):
+            for name in ("observed", "expected", "variance", "slack"):
+                column = getattr(self, name)
+                setattr(self, name, np.concatenate([column, np.zeros(n - len(column))]))
+        self.observed[:n] += account.observed
+        self.expected[:n] += account.expected
+        self.variance[:n] += account.variance
+        self.slack[:n] += account.error * account.expected
+        self.buckets += 1
+        self.missing += account.missing
+        self.silent += account.silent
+
+
+class VersionSums:
+    """Events outside the usual range by every label, the compare labels included.
+
+    Attributes
+    ----------
+    hits, trials, expected : dict of tuple of str to float
+        By label values, watched then compare.
+    """
+
+    __slots__ = ("expected", "hits", "trials")
+
+    def __init__(self) -> None:
+        self.hits: dict[tuple[str, ...], float] = {}
+        self.trials: dict[tuple[str, ...], float] = {}
+        self.expected: dict[tuple[str, ...], float] = {}
+
+    def add(self, split: Split) -> None:
+        """Add a bucket."""
+        for key, hits, trials, expected in zip(split.key.tolist(), split.hits.tolist(), split.trials.tolist(), split.expected.tolist(), strict=True):
+            name = split.keys[key]
+            self.hits[name] = self.hits.get(name, 0.0) + hits
+            self.trials[name] = self.trials.get(name, 0.0) + trials
+            self.expected[name] = self.expected.get(name, 0.0) + expected
+
+
+class Books:
+    """The last ticks, and the series they speak of.
+
+    Parameters
+    ----------
+    keep_buckets : int
+        How many ticks to keep.
+    """
+
+    def __init__(self, keep_buckets: int) -> None:
+        self.ticks: deque[Tick] = deque(maxlen=keep_buckets)
+        self._series: dict[str, tuple[SeriesName, ...]] = {}
+        self._rows: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
+        self._regions: set[str] = set()
+        self._services: set[str] = set()
+        self._running: dict[tuple[str, int], tuple[Sums, int]] = {}
+        self._running_versions: dict[tuple[str, int], tuple[VersionSums, int]] = {}
+
+    def add(self, tick: Tick) -> None:
+        """Take a tick; it must follow the last one."""
+        self.ticks.append(tick)
+        for account in tick.accounts:
+            if self._series.get(account.metric) is not account.series:
+                self._learn(account)
+
+    def row(self, metric: str, **labels: str) -> int | None:
+        """Row of the series with exactly these labels, None when there is none."""
+        wanted = tuple(sorted(labels.items()))
+        return self._rows.get(metric, {}).get(wanted)
+
+    def series(self, metric: str) -> tuple[SeriesName, ...]:
+        """Series of a metric, in the order of the columns."""
+        return self._series.get(metric, ())
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """All regions any metric has been seen in, sorted; one empty name where there are none."""
+        return tuple(sorted(self._regions)) or ("",)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All services any metric has been seen of, sorted."""
+        return tuple(sorted(self._services))
+
+    def window(self, metric: str, first: int, last: int) -> Sums:
+        """Sums over buckets first..last, both included, as far as they are kept."""
+        sums = Sums(len(self.series(metric)))
+        self._add_up(sums, metric, first, last)
+        return sums
+
+    def since(self, metric: str, first: int) -> Sums:
+        """Sums from a bucket until now. They are carried on from call to call, also past what is kept; do not alter."""
+        now = self.ticks[-1].bucket
+        sums, last = self._running.pop((metric, first), (Sums(0), first - 1))
+        self._add_up(sums, metric, last + 1, now)
+        self._running[metric, first] = (sums, now)
+        while len(self._running) > RUNNING:
+            del self._running[next(iter(self._running))]
+        return sums
+
+    def versions_since(self, metric: str, first: int) -> VersionSums:
+        """Splits of a distribution from a bucket until now, carried on like `since`."""
+        now = self.ticks[-1].bucket
+        sums, last = self._running_versions.pop((metric, first), (VersionSums(), first - 1))
+        for tick in self._between(last + 1, now):
+            for account in tick.accounts:
+                if account.metric == metric and account.split is not None:
+                    sums.add(account.split)
+        self._running_versions[metric, first] = (sums, now)
+        while len(self._running_versions) > RUNNING:
+            del self._running_versions[next(iter(self._running_versions))]
+        return sums
+
+    def _add_up(self, sums: Sums, metric: str, first: int, last: int) -> None:
+        for tick in self._between(first, last):
+            for account in tick.accounts:
+                if account.metric == metric:
+                    sums.add(account)
+
+    def _between(self, first: int, last: int) -> list[Tick]:
+        if not self.ticks:
+            return []
+        oldest = self.ticks[0].bucket
+        low, high = max(first - oldest, 0), min(last - oldest + 1, len(self.ticks))
+        return list(islice(self.ticks, low, high)) if low < len(self.ticks) // 2 else [self.ticks[i] for i in range(low, high)]
+
+    def _learn(self, account: Account) -> None:
+        self._series[account.metric] = account.series
+        self._rows[account.metric] = {tuple(sorted(name.labels)): row for row, name in enumerate(account.series)}
+        for name in account.series:
+            region, service = name.label("region"), name.label("service")
+            if region:
+                self._regions.add(region)
+            if service:
+                self._services.add(service)

@@ -1,0 +1,241 @@
+"""The desk stage: signals, changes and ticks in; incidents, blame, cost and decisions out.
+
+A pure function of the prefix of one log: time comes from ticks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec.structs import replace
+
+from rollguard.config import Mode, Settings
+from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
+from rollguard.incidents.assess import Assessment, assess
+from rollguard.incidents.books import Books, Sums, VersionSums
+from rollguard.incidents.changes import Change, ChangeBook, Reach
+from rollguard.incidents.history import History
+from rollguard.incidents.incident import HURT_NATS, Incident, locate
+from rollguard.incidents.lifecycle import step
+from rollguard.incidents.policy import judge
+from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
+from rollguard.streams import StateCodec
+
+__all__ = ["Desk", "LogRecord"]
+
+LogRecord = ChangeSeen | Kill | Signal | Tick
+
+#: Ticks kept: how far back an incident's onset may lie and still be counted from.
+KEEP_MS = 6 * 3_600_000
+#: An incident closes when all its series have been back for so long.
+QUIET_MS = 10 * 60_000
+#: For so long after the last new signal an incident is looked at on every tick, then once a minute.
+FRESH_MS = 10 * 60_000
+MINUTE_MS = 60_000
+#: A pooled signal joins the incident whose leading suspect reached its places, from this probability on.
+LEADING = 0.5
+
+
+class Desk:
+    """Groups signals into incidents, weighs who did it, counts the cost, and decides.
+
+    Parameters
+    ----------
+    settings : Settings
+    lateness_ms : int
+        Added to the end of a bucket to say when it was known.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lateness_ms = max(source.lateness_ms for source in settings.sources.values())
+        self.books = Books(KEEP_MS // settings.bucket_ms)
+        self.changes = ChangeBook(settings.lookback_ms)
+        self.incidents: list[Incident] = []
+        self.history = History()
+
+    def feed(self, records: Iterable[LogRecord]) -> list[Entry]:
+        """Take records of the log, in order.
+
+        Returns
+        -------
+        list of Entry
+            Timeline entries, in order.
+        """
+        out: list[Entry] = []
+        for record in records:
+            if isinstance(record, Tick):
+                self._tick(record, out)
+            elif isinstance(record, Signal):
+                self._signal(record)
+            elif isinstance(record, ChangeSeen):
+                self.changes.add(record)
+            else:
+                self.history.kill_switch = record.on
+        return out
+
+    def snapshot(self) -> bytes:
+        """All that later answers depend on; see `restore`."""
+        return _CODEC.dump(tuple(getattr(self, name) for name in _STATE), self.settings)
+
+    @classmethod
+    def restore(cls, settings: Settings, data: bytes) -> Desk:
+        """A desk that goes on as if it had never stopped.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is damaged, or was made under other settings.
+        """
+        desk = cls(settings)
+        for name, value in zip(_STATE, _CODEC.load(data, settings, tuple), strict=True):
+            setattr(desk, name, value)
+        return desk
+
+    def _signal(self, signal: Signal) -> None:
+        if signal.kind == "returned":
+            for incident in self.incidents:
+                if signal.series in incident.away:
+                    incident.take(signal, frozenset())
+            return
+        places = self._places(signal)
+        home = self._home(signal, places)
+        incident = home or Incident.opened_by(signal)
+        if home is None:
+            self.incidents.append(incident)
+        elif incident.state.startswith("recovering"):
+            incident.state = step(incident.state, "left_again")
+        incident.take(signal, places)
+
+    def _places(self, signal: Signal) -> frozenset[str]:
+        """Regions a signal speaks of: its own, else those that look hurt, else all that do not look well."""
+        region = signal.series.label("region")
+        if region is not None:
+            return frozenset([region])
+        evidence = locate(self.books, self.settings, {signal.series: signal})
+        hurt = frozenset(place for place, nats in evidence.items() if nats >= HURT_NATS)
+        return hurt or frozenset(place for place, nats in evidence.items() if nats > -2.0) or frozenset(evidence)
+
+    def _home(self, signal: Signal, places: frozenset[str]) -> Incident | None:
+        """The open incident a signal belongs to: one that hurts in the same place, or whose leading suspect reached it."""
+        for incident in self.incidents:
+            if not incident.regions or places & set(incident.regions) or "" in places:
+                return incident
+        onset_ms = (signal.onset + 1) * self.settings.bucket_ms
+        for incident in self.incidents:
+            leader = incident.shown.suspects[0] if incident.shown and incident.shown.suspects else None
+            if leader is None or leader.probability < LEADING:
+                continue
+            change = self.changes.changes.get(leader.deploy_id)
+            if change is None:
+                continue
+            reaches = [change.reach_at(place) for place in sorted(places)]
+            if all(reach is not None and reach.started_ms <= onset_ms for reach in reaches):
+                return incident
+        return None
+
+    def _tick(self, tick: Tick, out: list[Entry]) -> None:
+        self.books.add(tick)
+        if not self.incidents:
+            return
+        at_ms = (tick.bucket + 1) * self.settings.bucket_ms + self.lateness_ms
+        self.changes.forget_before(at_ms - 2 * self.settings.lookback_ms)
+        for incident in list(self.incidents):
+            self._go_on(incident, tick, at_ms, out)
+
+    def _go_on(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
+        bucket_ms = self.settings.bucket_ms
+        if not incident.state.startswith("recovering"):
+            fresh = (tick.bucket - incident.last_signal) * bucket_ms <= FRESH_MS
+            per_minute = max(MINUTE_MS // bucket_ms, 1)
+            if fresh or (tick.bucket - incident.opened) % per_minute == 0 or not incident.away:
+                self._look(incident, tick, at_ms, out)
+        if not incident.away and incident.state in ("open", "acting"):
+            incident.state = step(incident.state, "all_returned")
+            self._tell(incident, "updated", at_ms, out)
+        if incident.away or incident.returned_at is None:
+            return
+        if (tick.bucket - incident.returned_at) * bucket_ms >= QUIET_MS and incident.shown is not None:
+            incident.state = step(incident.state, "quiet")
+            self._tell(incident, "closed", at_ms, out)
+            self.incidents.remove(incident)
+            self.history.closed.append((at_ms, frozenset(incident.shown.services)))
+
+    def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
+        """Look at an incident again, tell what is new, and decide."""
+        incident.look(self.books, self.settings)
+        seen = assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
+        incident.shown = seen.state
+        summary = (
+            seen.state.verdict,
+            seen.state.metrics,
+            seen.state.regions,
+            seen.state.services,
+            tuple(s.deploy_id for s in seen.state.suspects[:1]),
+            seen.state.data_quality,
+        )
+        minute = (tick.bucket - incident.opened) % max(MINUTE_MS // self.settings.bucket_ms, 1) == 0
+        if not incident.told:
+            self._tell(incident, "opened", at_ms, out)
+        elif summary != incident.told or minute:
+            self._tell(incident, "updated", at_ms, out)
+        incident.told = summary
+        self._decide(incident, seen, at_ms, out)
+
+    def _tell(self, incident: Incident, event: Literal["opened", "updated", "closed"], at_ms: int, out: list[Entry]) -> None:
+        shown = incident.shown
+        if shown is None:
+            return
+        state = replace(
+            shown,
+            opened_at_ms=(incident.opened + 1) * self.settings.bucket_ms + self.lateness_ms,
+            closed_at_ms=at_ms if event == "closed" else None,
+            state=incident.state,
+        )
+        incident.shown = state
+        out.append(Entry(at_ms=at_ms, event=event, incident_id=incident.id, incident=state))
+
+    def _decide(self, incident: Incident, seen: Assessment, at_ms: int, out: list[Entry]) -> None:
+        mode = self._mode(seen.service)
+        if not incident.paged:
+            incident.paged = True
+            action: Action = "observe" if mode is Mode.OBSERVE else "page"
+            out.append(_decided(incident, Decision(at_ms=at_ms, action=action, target=seen.service, reasons=seen.state.symptoms)))
+        if incident.acted or incident.state == "acting":
+            return
+        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, mode=mode, at_ms=at_ms))
+        if not verdict.blocked_by:
+            incident.acted = True
+            incident.failed = None
+            incident.state = step(incident.state, "rollback_decided")
+            self.history.add_rollback(seen.plan, seen.service or "", at_ms, self.settings.policy)
+            out.append(_decided(incident, Decision(at_ms=at_ms, action="rollback", target=seen.target, reasons=verdict.reasons)))
+        elif verdict.failed != incident.failed and mode is not Mode.OBSERVE:
+            incident.failed = verdict.failed
+            decision = Decision(
+                at_ms=at_ms,
+                action="hold",
+                target=seen.target,
+                reasons=verdict.reasons,
+                blocked_by=verdict.blocked_by,
+            )
+            out.append(_decided(incident, decision))
+
+    def _mode(self, service: str | None) -> Mode:
+        own = self.settings.services.get(service or "")
+        return (own.mode if own else None) or self.settings.mode or Mode.OBSERVE
+
+
+_STATE = ("books", "changes", "history", "incidents")
+_CODEC = StateCodec(
+    "desk",
+    (
+        Account, Books, Change, ChangeBook, History, Incident, IncidentState, Reach, Rollback, SeriesName, Signal, Split, Sums,
+        Suspect, Tick, VersionSums,
+    ),
+)  # fmt: skip
+
+
+def _decided(incident: Incident, decision: Decision) -> Entry:
+    return Entry(at_ms=decision.at_ms, event="decided", incident_id=incident.id, decision=decision)

@@ -1,0 +1,163 @@
+"""One incident under way: its signals, where it hurts, what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from rollguard.config import Settings
+from rollguard.detectors import SeriesName, Signal
+from rollguard.incidents.books import Books
+from rollguard.incidents.cost import Bill, bill_of
+from rollguard.incidents.lifecycle import State
+from rollguard.incidents.places import CAP_NATS, Symptom, effect_of, hurt_evidence, region_row
+from rollguard.incidents.records import IncidentState
+
+__all__ = ["Incident", "locate"]
+
+#: A region hurts when its evidence says so by this much.
+HURT_NATS = 1.0
+#: A region counts as hurt from this share of the incident's own effect on.
+LEAST_SHARE = 0.4
+#: Minutes the rate of loss is taken over.
+RATE_MIN = 5
+
+
+@dataclass(slots=True)
+class Incident:
+    """Signals with one cause, as far as is known."""
+
+    id: str
+    opened: int
+    state: State = "open"
+    away: dict[SeriesName, Signal] = field(default_factory=dict)
+    signals: dict[SeriesName, Signal] = field(default_factory=dict)
+    returned_at: int | None = None
+    last_signal: int = 0
+    evidence: dict[str, float] = field(default_factory=dict)
+    pinned: set[str] = field(default_factory=set)
+    paged: bool = False
+    acted: bool = False
+    failed: tuple[str, ...] | None = None
+    told: tuple[object, ...] = ()
+    shown: IncidentState | None = None
+
+    @staticmethod
+    def opened_by(signal: Signal) -> Incident:
+        """A new incident; its id comes from the signal's content."""
+        digest = blake2b(signal.id.encode(), digest_size=4).hexdigest()
+        return Incident(id=f"inc-{digest}", opened=signal.bucket, last_signal=signal.bucket)
+
+    @property
+    def onset(self) -> int:
+        """First bucket of the earliest symptom."""
+        return min(signal.onset for signal in self.signals.values())
+
+    @property
+    def onset_error(self) -> float:
+        """Standard error of `onset`, in buckets."""
+        return min(self.signals.values(), key=lambda s: (s.onset, s.onset_error)).onset_error
+
+    def take(self, signal: Signal, places: frozenset[str]) -> None:
+        """Take a signal that belongs here."""
+        if signal.kind == "left":
+            self.away[signal.series] = signal
+            self.signals.setdefault(signal.series, signal)
+            self.last_signal = signal.bucket
+            region = signal.series.label("region")
+            if region is not None:
+                self.pinned.add(region)
+            elif not self.evidence:
+                self.evidence = dict.fromkeys(places, HURT_NATS)
+        else:
+            self.away.pop(signal.series, None)
+            self.returned_at = max(self.returned_at or 0, signal.onset)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that hurt, sorted."""
+        return tuple(sorted({series.metric for series in self.signals}))
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that hurt, sorted; empty where nothing has a region."""
+        hurt = {region for region, nats in self.evidence.items() if nats >= HURT_NATS} | self.pinned
+        return tuple(sorted(region for region in hurt if region))
+
+    def onset_in(self, region: str) -> tuple[int, float]:
+        """Onset in a region and its standard error, in buckets: its own signals', else the incident's."""
+        own = [s for s in self.signals.values() if s.series.label("region") == region]
+        if not own:
+            return self.onset, self.onset_error
+        first = min(own, key=lambda s: (s.onset, s.onset_error))
+        # A place cannot have begun before what all of it shows: the sharper of the two wins.
+        if self.onset_error < first.onset_error and abs(self.onset - first.onset) <= 2.0 * first.onset_error:
+            return self.onset, self.onset_error
+        return first.onset, first.onset_error
+
+    def bill(self, books: Books, metric: str, now: int, bucket_ms: int) -> tuple[Bill, float]:
+        """Orders lost so far in the places that hurt, and lost per minute lately."""
+        rows = _money_rows(books, metric, self.regions)
+        last = max(RATE_MIN * 60_000 // bucket_ms, 1)
+        first = max(now - last + 1, self.onset)
+        lately = bill_of(books.window(metric, first, now), rows)
+        minutes = (now - first + 1) * bucket_ms / 60_000
+        return bill_of(books.since(metric, self.onset), rows), lately.lost / minutes
+
+    def look(self, books: Books, settings: Settings) -> None:
+        """Look again where it hurts."""
+        self.evidence = locate(books, settings, self.signals)
+
+
+def _money_rows(books: Books, metric: str, regions: tuple[str, ...]) -> tuple[int, ...]:
+    rows = [books.row(metric, region=region) for region in regions]
+    known = tuple(row for row in rows if row is not None)
+    if known:
+        return known
+    pooled = books.row(metric)
+    return () if pooled is None else (pooled,)
+
+
+def symptoms_of(books: Books, settings: Settings, signals: dict[SeriesName, Signal]) -> list[tuple[Symptom, int]]:
+    """Symptoms with the bucket each began in: one for each metric and service that its signals single out."""
+    found: dict[tuple[str, str | None], int] = {}
+    for series, signal in signals.items():
+        service = series.label("service")
+        services = {name.label("service") for name in books.series(series.metric)} - {None}
+        # Of a metric with one service, naming it singles nothing out.
+        key = (series.metric, service if len(services) > 1 else None)
+        found[key] = min(found.get(key, signal.onset), signal.onset)
+    return [
+        (
+            Symptom(
+                metric=metric,
+                service=service,
+                direction=-1.0 if settings.metrics[metric].worse == "lower" else 1.0,
+                smallest=settings.metrics[metric].smallest,
+            ),
+            onset,
+        )
+        for (metric, service), onset in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+    ]
+
+
+def locate(books: Books, settings: Settings, signals: dict[SeriesName, Signal]) -> dict[str, float]:
+    """Nats for hurt against well, of every region.
+
+    Of one metric the clearest symptom speaks; metrics are separate sources and add up.
+    """
+    total = dict.fromkeys(books.regions, 0.0)
+    by_metric: dict[str, dict[str, float]] = {}
+    for symptom, onset in symptoms_of(books, settings, signals):
+        sums = books.since(symptom.metric, onset)
+        pooled = effect_of(sums, region_row(books, symptom, ""), symptom.direction)
+        least = max(symptom.smallest, LEAST_SHARE * pooled.relative if pooled else 0.0)
+        mine = by_metric.setdefault(symptom.metric, {})
+        for region in books.regions:
+            nats = hurt_evidence(effect_of(sums, region_row(books, symptom, region), symptom.direction), least)
+            if region not in mine or abs(nats) > abs(mine[region]):
+                mine[region] = nats
+    for parts in by_metric.values():
+        for region, nats in parts.items():
+            total[region] += nats
+    return {region: max(-CAP_NATS, min(CAP_NATS, nats)) for region, nats in total.items()}

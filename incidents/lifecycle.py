@@ -1,0 +1,41 @@
+"""The life of an incident, as one table.
+
+Rules
+-----
+- An incident opens with its first signal and is open while any of its series is away from its baseline.
+- Deciding on a rollback makes it acting; it stays one incident.
+- When every series has returned it is recovering; if one leaves again, it goes on where it was.
+- It closes after a quiet time in recovery, and only then. A closed incident never changes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = ["TRANSITIONS", "Event", "State", "step"]
+
+State = Literal["open", "acting", "recovering", "recovering_after_action", "closed"]
+Event = Literal["rollback_decided", "all_returned", "left_again", "quiet"]
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    ("open", "rollback_decided"): "acting",
+    ("open", "all_returned"): "recovering",
+    ("acting", "all_returned"): "recovering_after_action",
+    ("recovering", "left_again"): "open",
+    ("recovering_after_action", "left_again"): "acting",
+    ("recovering", "quiet"): "closed",
+    ("recovering_after_action", "quiet"): "closed",
+}
+
+
+def step(state: State, event: Event) -> State:
+    """State after an event; an event that does not concern a state leaves it as it is.
+
+    Examples
+    --------
+    >>> step("open", "all_returned")
+    'recovering'
+    >>> step("closed", "left_again")
+    'closed'
+    """
+    return TRANSITIONS.get((state, event), state)

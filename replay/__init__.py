@@ -1,0 +1,24 @@
+"""A past incident's files in, its timeline and results out. Never calls a pager or a target, never reads labels."""
+
+from rollguard.replay.case import Case, CaseError, open_case
+from rollguard.replay.pipeline import Progress, Replay
+from rollguard.replay.run import ROLLBACK_TAKES_MS, Run, run_case
+from rollguard.replay.simulate import Story, march_story, write_case
+from rollguard.replay.timeline import fold, line_of, rfc3339
+
+__all__ = [
+    "ROLLBACK_TAKES_MS",
+    "Case",
+    "CaseError",
+    "Progress",
+    "Replay",
+    "Run",
+    "Story",
+    "fold",
+    "line_of",
+    "march_story",
+    "open_case",
+    "rfc3339",
+    "run_case",
+    "write_case",
+]

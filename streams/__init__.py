@@ -1,0 +1,33 @@
+"""Events in, blocks of partial sums and frontiers out. Never reads a clock, a socket or a deploy."""
+
+from rollguard.streams.bins import bin_middle, bin_of
+from rollguard.streams.decode import Decoded, Decoder
+from rollguard.streams.ingest import Ingest
+from rollguard.streams.measure import Measure, Part, measures
+from rollguard.streams.merge import Merger
+from rollguard.streams.records import Block, Closed, DeadLetter, IngestCounts, Ingested, SnapshotError, Why
+from rollguard.streams.refusal import Refusal
+from rollguard.streams.rows import Key
+from rollguard.streams.state import StateCodec
+
+__all__ = [
+    "Block",
+    "Closed",
+    "DeadLetter",
+    "Decoded",
+    "Decoder",
+    "Ingest",
+    "IngestCounts",
+    "Ingested",
+    "Key",
+    "Measure",
+    "Merger",
+    "Part",
+    "Refusal",
+    "SnapshotError",
+    "StateCodec",
+    "Why",
+    "bin_middle",
+    "bin_of",
+    "measures",
+]

@@ -1,0 +1,333 @@
+"""The ingest stage: events of one partition in, blocks of its closed buckets out."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from rollguard.config import Settings
+from rollguard.streams.bins import bin_of
+from rollguard.streams.cap import CapState, LabelCap
+from rollguard.streams.decode import Decoded, Decoder
+from rollguard.streams.fixed import units
+from rollguard.streams.measure import Measure
+from rollguard.streams.records import Block, DeadLetter, IngestCounts, Ingested, Why
+from rollguard.streams.rows import Bools, Codes, Ints, Key, Rows, renumbered
+from rollguard.streams.seen import Seen
+from rollguard.streams.snapshot import PackedRows, packed, packed_rows, unpacked, unpacked_rows
+from rollguard.streams.watermark import NEVER, Watermark
+
+__all__ = ["Ingest"]
+
+#: Label values that may wait in open buckets before they are folded ahead of time.
+MANY_KEYS = 8192
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True):
+    end_ms: int | None
+    lax: bool
+    frontier: int
+    mark_ms: int
+    window: list[int]
+    counts: IngestCounts
+    seen: list[tuple[str, int, int]]
+    keys: list[Key]
+    rows: PackedRows
+    cap: CapState
+
+
+class Ingest:
+    """Counts one partition's events into buckets, and closes buckets as event time goes on.
+
+    What it gives depends on the lines and their order, never on how they were batched.
+
+    Parameters
+    ----------
+    settings : Settings
+    source : str
+    partition : int
+    start_ms : int or None
+        Events of buckets before this time are late. None: the first frontier is where the first 21 records put it.
+    end_ms : int or None
+        In files, the case's end: an event beyond it by more than the source's `ahead` is refused, unless its neighbours are there too.
+    lax : bool
+        As for `Decoder`.
+
+    Raises
+    ------
+    RollguardError
+        If the settings do not know the source.
+    """
+
+    def __init__(self, settings: Settings, source: str, partition: int, *, start_ms: int | None = None, end_ms: int | None = None, lax: bool = False) -> None:
+        self.settings = settings
+        self.source = source
+        self.partition = partition
+        self._end_ms = end_ms
+        self._decoder = Decoder(settings, source, lax=lax)
+        self._bucket_ms = settings.bucket_ms
+        self._ahead_ms = settings.sources[source].ahead_ms
+        self._watermark = Watermark(settings.sources[source].lateness_ms)
+        self._frontier = NEVER if start_ms is None else start_ms // self._bucket_ms
+        self._seen = Seen()
+        self._cap = LabelCap(settings)
+        self._open = Rows.none()
+        self._keys: list[Key] = []
+        self._codes: dict[Key, int] = {}
+        self._many = MANY_KEYS
+        self._counts = IngestCounts()
+        self._plans = [(number, each, _wanted(settings, each)) for number, each in self._decoder.plan.mine]
+        self._bits = {name: 2 << at for at, name in enumerate(self._decoder.plan.numbers)}
+
+    @property
+    def frontier(self) -> int | None:
+        """First bucket still open; None while it is not known."""
+        return None if self._frontier == NEVER else self._frontier
+
+    @property
+    def counts(self) -> IngestCounts:
+        """What became of the lines so far."""
+        return self._counts
+
+    def feed(self, lines: Sequence[bytes], first_offset: int, timestamps_ms: Ints | None = None) -> Ingested:
+        """Take the next lines.
+
+        Parameters
+        ----------
+        lines : sequence of bytes
+            One event each, without its line end.
+        first_offset : int
+            Offset of the first line; the others follow without a gap.
+        timestamps_ms : (n,) int64 or None
+            The log's own time of each record, where it has one.
+
+        Returns
+        -------
+        Ingested
+            A block if the frontier moved, and a dead letter for each line refused.
+        """
+        decoded = self._decoder.decode(lines)
+        refused = {each.index: (each.reason, each.detail) for each in decoded.refusals}
+        present = self._not_ahead(decoded, timestamps_ms, refused)
+        ts_ms, key = decoded.ts_ms[present], decoded.key[present]
+        bucket = ts_ms // self._bucket_ms
+        frontier = self._advance(ts_ms)
+
+        late = bucket < frontier[:-1]
+        self._count_late(decoded.keys, key[late])
+        kept = np.flatnonzero(~late)
+        kinds = self._fresh(decoded, present[kept], bucket[kept])
+        copies = int(np.count_nonzero(kinds == 0))
+        self._add(decoded, present[kept], bucket[kept], kinds)
+
+        self._count(len(lines), refused, late=len(ts_ms) - len(kept), doubled=copies)
+        dead = tuple(
+            DeadLetter(source=self.source, partition=self.partition, offset=first_offset + at, reason=reason, detail=detail)
+            for at, (reason, detail) in sorted(refused.items())
+        )
+        # The very first block begins where the frontier became known, not where this batch happens to leave it.
+        known = frontier[frontier != NEVER]
+        first = int(known[0]) if len(known) else None
+        return Ingested(block=self._close(int(frontier[-1]), "advance", first), dead=dead)
+
+    def silence(self, frontier: int) -> Block | None:
+        """Close the buckets before a frontier: the reader stands at the end of the log, what did not come is zero.
+
+        Parameters
+        ----------
+        frontier : int
+            A bucket.
+
+        Returns
+        -------
+        Block or None
+            None: the frontier stands there or further already.
+        """
+        return self._close(frontier, "silent")
+
+    def unread(self, frontier: int) -> Block | None:
+        """Close the buckets before a frontier: the log could not be read, what did not come is unknown. Else as `silence`."""
+        return self._close(frontier, "unread")
+
+    def snapshot(self) -> bytes:
+        """Give the state, in one form for one state: its bytes do not depend on batches either."""
+        rows, keys = renumbered(*self._cap.copy().fold(self._open, self._keys))
+        counts = self._counts
+        return packed(
+            self._stage(self.source, self.partition),
+            self.settings,
+            _State(
+                end_ms=self._end_ms,
+                lax=self._decoder.lax,
+                frontier=self._frontier,
+                mark_ms=self._watermark.mark_ms,
+                window=self._watermark.window.tolist(),
+                counts=msgspec.structs.replace(counts, refused=dict(sorted(counts.refused.items())), late_by=dict(sorted(counts.late_by.items()))),
+                seen=self._seen.known(),
+                keys=list(keys),
+                rows=packed_rows(rows),
+                cap=self._cap.state(),
+            ),
+        )
+
+    @classmethod
+    def restore(cls, settings: Settings, source: str, partition: int, data: bytes) -> Self:
+        """Go on from a snapshot as if never stopped.
+
+        Raises
+        ------
+        SnapshotError
+            If it is damaged, or of another partition, version or settings.
+        """
+        state = unpacked(cls._stage(source, partition), settings, data, _State)
+        stage = cls(settings, source, partition, end_ms=state.end_ms, lax=state.lax)
+        stage._frontier = state.frontier
+        stage._watermark.mark_ms = state.mark_ms
+        stage._watermark.window = np.array(state.window, dtype=np.int64)
+        stage._counts = state.counts
+        stage._seen = Seen(state.seen)
+        stage._keys = list(state.keys)
+        stage._codes = {key: at for at, key in enumerate(stage._keys)}
+        stage._open = unpacked_rows(state.rows, len(stage._keys))
+        stage._cap.resume(state.cap)
+        return stage
+
+    @staticmethod
+    def _stage(source: str, partition: int) -> str:
+        return f"ingest {source}[{partition}]"
+
+    def _not_ahead(self, decoded: Decoded, timestamps_ms: Ints | None, refused: dict[int, tuple[str, str]]) -> Ints:
+        """Places of the events that are not refused as `future`; without a log's own time there is nothing to compare with."""
+        if timestamps_ms is not None:
+            limits_ms = np.asarray(timestamps_ms, dtype=np.int64)[decoded.index] + self._ahead_ms
+        elif self._end_ms is not None:
+            limits_ms = np.full(len(decoded.index), self._end_ms + self._ahead_ms, dtype=np.int64)
+        else:
+            return np.arange(len(decoded.index))
+        beyond = self._watermark.beyond(decoded.ts_ms, limits_ms, self._ahead_ms)
+        against = "its record" if timestamps_ms is not None else "the end of the case"
+        for at in np.flatnonzero(beyond).tolist():
+            seconds = (int(decoded.ts_ms[at]) - int(limits_ms[at]) + self._ahead_ms) / 1000
+            detail = f"its time is {seconds:.0f} s ahead of {against}, at most {self._ahead_ms / 1000:.0f} s allowed (`ahead`); check the producer's clock."
+            refused[int(decoded.index[at])] = ("future", detail)
+        return np.flatnonzero(~beyond)
+
+    def _advance(self, ts_ms: Ints) -> Ints:
+        """(n + 1,) the frontier before each event and after the last."""
+        marks = self._watermark.take(ts_ms)
+        return np.maximum(np.where(marks == NEVER, NEVER, marks // self._bucket_ms), self._frontier)
+
+    def _fresh(self, decoded: Decoded, at: Ints, bucket: Ints) -> Ints:
+        """Bits of what each event measures for the first time: 1 that it happened, 2, 4 … its measured fields."""
+        kinds = np.ones(len(at), dtype=np.int64)
+        for name, bit in self._bits.items():
+            kinds |= np.where(np.isnan(decoded.numbers[name][at]), 0, bit)
+        if decoded.ids is None:
+            return kinds
+        ids = decoded.ids if len(at) == len(decoded.ids) else [decoded.ids[each] for each in at.tolist()]
+        return self._seen.take(ids, bucket, kinds)
+
+    def _add(self, decoded: Decoded, at: Ints, bucket: Ints, kinds: Ints) -> None:
+        """Add events to the open buckets."""
+        codes = self._codes_of(decoded.keys)
+        key = codes[decoded.key[at]]
+        parts = [self._open]
+        counted: dict[Wanted, Rows] = {}
+        for number, measure, wanted in self._plans:
+            field = self.settings.metrics[measure.metric].field
+            bit = self._bits[field] if field is not None and measure.part in {"sum", "bins"} else 1
+            if bit == 1 and wanted in counted:
+                parts.append(_of_measure(counted[wanted], number))
+                continue
+            chosen = np.flatnonzero((kinds & bit != 0) & _passes(decoded, at, wanted))
+            rows = Rows(
+                bucket[chosen],
+                np.full(len(chosen), number, dtype=np.int16),
+                key[chosen],
+                np.zeros(len(chosen), dtype=np.int16),
+                np.ones(len(chosen), dtype=np.int64),
+            )
+            if measure.part == "sum" and field is not None:
+                rows.value = units(decoded.numbers[field][at[chosen]], self.settings.metrics[measure.metric].scale)
+            elif measure.part == "bins" and field is not None:
+                rows.bin = bin_of(decoded.numbers[field][at[chosen]])
+            rows = rows.summed()
+            if bit == 1:
+                counted[wanted] = rows
+            parts.append(rows)
+        self._open = Rows.together(parts).summed()
+
+    def _codes_of(self, keys: Sequence[Key]) -> Codes:
+        codes = self._codes
+        self._keys.extend(key for key in keys if key not in codes)
+        return np.fromiter((codes.setdefault(key, len(codes)) for key in keys), dtype=np.int32, count=len(keys))
+
+    def _close(self, frontier: int, why: Why, first: int | None = None) -> Block | None:
+        """Move the frontier; the buckets it passes become a block. `first`: where it stood when it became known."""
+        if frontier <= self._frontier:
+            self._prune()
+            return None
+        since = self._frontier
+        if since == NEVER:
+            since = min([frontier if first is None else first, *self._open.bucket[:1].tolist()])
+        closed, self._open = self._open.cut(frontier)
+        self._frontier = frontier
+        self._seen.forget(frontier)
+        rows, keys = renumbered(*self._cap.fold(closed, self._keys))
+        self._prune()
+        return Block(self.source, self.partition, since, frontier, why, keys, rows.bucket, rows.measure, rows.key, rows.bin, rows.value)
+
+    def _prune(self) -> None:
+        """Fold open rows ahead of time when their labels grow many: what the cap refuses now it refuses for ever."""
+        if len(self._keys) <= self._many:
+            return
+        rows, keys = renumbered(*self._cap.copy().fold(self._open, self._keys))
+        self._open, self._keys = rows, list(keys)
+        self._codes = {key: at for at, key in enumerate(keys)}
+        self._many = max(MANY_KEYS, 2 * len(keys))
+
+    def _count_late(self, keys: Sequence[Key], codes: Codes) -> None:
+        if len(codes) == 0:
+            return
+        late_by = dict(self._counts.late_by)
+        for code, count in enumerate(np.bincount(codes).tolist()):
+            if count:
+                late_by[keys[code]] = late_by.get(keys[code], 0) + count
+        self._counts = msgspec.structs.replace(self._counts, late_by=self._cap.fold_counts(late_by))
+
+    def _count(self, read: int, refused: dict[int, tuple[str, str]], *, late: int, doubled: int) -> None:
+        reasons = dict(self._counts.refused)
+        for reason, _ in refused.values():
+            reasons[reason] = reasons.get(reason, 0) + 1
+        self._counts = msgspec.structs.replace(
+            self._counts,
+            read=self._counts.read + read,
+            kept=self._counts.kept + read - len(refused) - late - doubled,
+            late=self._counts.late + late,
+            doubled=self._counts.doubled + doubled,
+            refused=reasons,
+        )
+
+
+#: What a metric's `where` lets pass: fields with the texts they may have.
+Wanted = tuple[tuple[str, frozenset[str]], ...]
+
+
+def _wanted(settings: Settings, measure: Measure) -> Wanted:
+    """Read a metric's `where`. The other trials of a ratio are all events of their source: it speaks of the metric's own."""
+    if measure.part == "n":
+        return ()
+    return tuple((name, frozenset(map(str, values))) for name, values in sorted(settings.metrics[measure.metric].where.items()))
+
+
+def _passes(decoded: Decoded, at: Ints, wanted: Wanted) -> Bools:
+    passes = np.ones(len(at), dtype=np.bool_)
+    for name, texts in wanted:
+        column = decoded.filters[name]
+        passes &= np.fromiter((column[each] in texts for each in at.tolist()), dtype=np.bool_, count=len(at))
+    return passes
+
+
+def _of_measure(rows: Rows, number: int) -> Rows:
+    return Rows(rows.bucket, np.full(len(rows), number, dtype=np.int16), rows.key, rows.bin, rows.value)

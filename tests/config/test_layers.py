@@ -1,0 +1,405 @@
+"""Every kind of mistake an operator can make, and what a config means when there is none."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollguard.config import ConfigError, Layer, Mistake, Mode, Settings, default_text, load, load_layers, read_layer
+
+SOURCES = """\
+sources:
+  orders:
+    topic: shop.orders
+    fields: {id: event_id, ts: ts, service: service, region: region, version: version, amount: total, code: code}
+  errors:
+    topic: shop.errors
+    fields: {ts: at, service: service, region: region, version: version}
+"""
+METRICS = """\
+metrics:
+  orders: {kind: count, source: orders, worse: lower}
+"""
+SHOP = SOURCES + METRICS
+END = SHOP.count("\n")  # lines before what a test appends
+
+
+def mistakes(*texts: str) -> tuple[Mistake, ...]:
+    names = ["shop.yaml"] if len(texts) == 1 else [f"layer{place}.yaml" for place in range(len(texts))]
+    with pytest.raises(ConfigError) as raised:
+        load_layers([Layer(text, name) for text, name in zip(texts, names, strict=True)])
+    assert raised.value.code == "config"
+    assert str(raised.value).split("\n") == [str(each) for each in raised.value.mistakes]
+    return raised.value.mistakes
+
+
+def only(*texts: str) -> Mistake:
+    found = mistakes(*texts)
+    assert len(found) == 1, [str(each) for each in found]
+    return found[0]
+
+
+def test_the_default_is_what_the_documentation_says() -> None:
+    settings = load(default_text(), name="default.yaml")
+    assert settings.environment == "production"
+    assert (settings.bucket_ms, settings.lookback_ms, settings.warmup_ms) == (10_000, 72 * 3_600_000, 2 * 86_400_000)
+    assert (settings.budget.false_pages, settings.budget.per_ms) == (1.0, 30 * 86_400_000)
+    assert (settings.labels.watched, settings.labels.compare) == (("service", "region"), ("version",))
+    assert sorted(settings.sources) == ["deliveries", "errors", "orders"]
+    for source in settings.sources.values():
+        assert (source.format, source.lateness_ms, source.idle_ms, source.ahead_ms, source.max_bytes) == ("json", 20_000, 60_000, 600_000, 65_536)
+        assert {"id", "ts", "service", "region", "version"} <= set(source.fields)
+    metrics = settings.metrics
+    assert sorted(metrics) == ["actual_minutes", "errors", "orders", "promised_minutes"]
+    assert (metrics["orders"].kind, metrics["orders"].worse) == ("count", "lower")
+    assert (metrics["errors"].kind, metrics["errors"].source, metrics["errors"].against, metrics["errors"].on) == ("ratio", "errors", "orders", ("region",))
+    assert (metrics["promised_minutes"].kind, metrics["promised_minutes"].worse) == ("distribution", "both")
+    assert (metrics["actual_minutes"].kind, metrics["actual_minutes"].worse) == ("distribution", "higher")
+    assert all((each.smallest, each.watch, each.scale) == (0.10, True, 100) for each in metrics.values())
+    assert (settings.mode, settings.services, settings.money_clock.metric) == (None, {}, "orders")
+    assert (settings.policy.guilty, settings.policy.lead, settings.policy.known_good_ms) == (0.8, 0.5, 3_600_000)
+
+
+def test_what_a_file_leaves_out_is_what_the_shipped_default_says() -> None:
+    shipped = load(default_text(), name="default.yaml")
+    short = load(SHOP, name="shop.yaml")
+    for key in set(Settings.model_fields) - {"sources", "metrics"}:
+        assert getattr(short, key) == getattr(shipped, key), key
+
+
+def test_every_key_of_the_schema_stands_in_the_default_with_a_comment() -> None:
+    lines = default_text().splitlines()
+    for key in [field.alias or name for name, field in Settings.model_fields.items()]:
+        line = next(line for line in lines if line.startswith(f"{key}:"))
+        assert "#" in line, key
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(SHOP, name="shop.yaml").environment = "staging"  # type: ignore[misc]  # that it is read-only is the point
+
+
+@pytest.mark.parametrize(
+    ("addition", "line", "key", "problem", "expected", "near"),
+    [
+        ("bukket: 10s", 1, "bukket", "unknown key", "environment, bucket", "bucket"),
+        ("budget: {fals_pages: 1}", 1, "budget.fals_pages", "unknown key", "false_pages, per", "false_pages"),
+        ("budget:\n  per: 30", 2, "budget.per", "30 has no unit", "10m", None),
+        ("budget: {false_pages: .nan}", 1, "budget.false_pages", "nan", "finite", None),
+        ("budget: {false_pages: -.inf}", 1, "budget.false_pages", "inf", "finite", None),
+        ("budget: {false_pages: 1e999}", 1, "budget.false_pages", "inf", "finite", None),
+        ("budget: {false_pages: 0}", 1, "budget.false_pages", "0 will not do", "more than 0", None),
+        ("budget: {false_pages: -1}", 1, "budget.false_pages", "-1 will not do", "more than 0", None),
+        ("budget: {false_pages: '1'}", 1, "budget.false_pages", "'1' will not do", "a number", None),
+        ("budget: {per: 0s}", 1, "budget.per", "0 is too short", "more than 0", None),
+        ("budget: [1, 30d]", 1, "budget", "a list will not do", "a mapping", None),
+        ("budget: {max: 1, false_pages: yes}", 1, "budget.max", "unknown key", "false_pages, per", None),
+        ("bucket: 7s", 1, "bucket", "7s does not divide an hour", "10s", None),
+        ("bucket: 2h", 1, "bucket", "2h does not divide an hour", "1h", None),
+        ("bucket: 500ms", 1, "bucket", "500ms does not divide an hour", "from 1s", None),
+        ("lookback: 1:30", 1, "lookback", "'1:30' is not a span of time", "72h", None),
+        ("lookback: 1.5h", 1, "lookback", "'1.5h' is not a span", "whole number", None),
+        ("lookback: -1h", 1, "lookback", "'-1h' is not a span", "whole number", None),
+        ("lookback: 99999d", 1, "lookback", "longer than ten years", "72h", None),
+        ("warmup: true", 1, "warmup", "true is not a span", "2d", None),
+        ("environment: 2026-01-01\nmode: no", 2, "mode", "'no' is not known", "observe, advise, approve, auto", None),
+        ("mode: Auto", 1, "mode", "'Auto' is not known", "auto", "auto"),
+        ("mode: aproove", 1, "mode", "'aproove' is not known", "approve", "approve"),
+        ("environment: ' '", 1, "environment", "empty", "a text", None),
+        ("environment: 12", 1, "environment", "12 will not do", "a text", None),
+        ("services:\n  checkout:\n    mode: on", 3, "services.checkout.mode", "'on' is not known", "observe", None),
+        ("labels: {max_values: 010}", 1, "labels.max_values", "octal", "10", None),
+        ("labels: {max_values: 1.5}", 1, "labels.max_values", "1.5 will not do", "a whole number", None),
+        ("labels: {max_values: 0}", 1, "labels.max_values", "0 will not do", "at least 1", None),
+        ("labels: {max_values: 123456789012345678901234}", 1, "labels.max_values", "too large", "18 digits", None),
+        ("labels: {watched: region}", 1, "labels.watched", "'region' will not do", "a list", None),
+        ("labels: {watched: [region, region]}", 1, "labels.watched[1]", "a label already", "once", None),
+        ("labels: {watched: [region, version]}", 1, "labels.compare[0]", "a label already", "once", None),
+        ("labels: {watched: [service, region, id]}", 1, "labels.watched[2]", "cannot be a label", "other than id and ts", None),
+        ("labels: {keep: {regoin: [eu]}}", 1, "labels.keep.regoin", "no watched label", "service, region", "region"),
+        ("labels: {keep: {region: [__other__]}}", 1, "labels.keep.region", "the name of the rest", "a value", None),
+        ("labels: {max_values: 1, keep: {region: [eu, us]}}", 1, "labels.keep.region", "2 values to keep", "at most 1", None),
+        ("changes: {source: orders}", 1, "changes.source", "is a source of events", "deploys", None),
+        ("changes: {quiet: 0h}", 1, "changes.quiet", "too short", "more than 0", None),
+        ("money_clock: {metric: order}", 1, "money_clock.metric", "no metric 'order'", "orders", "orders"),
+        ("policy: {guilty: 80}", 1, "policy.guilty", "80 will not do", "at most 1", None),
+        ("policy: {lead: -0.5}", 1, "policy.lead", "-0.5 will not do", "at least 0", None),
+    ],
+)
+def test_a_mistake_names_line_key_problem_expectation_and_near_match(addition: str, line: int, key: str, problem: str, expected: str, near: str | None) -> None:
+    found = [each for each in mistakes(SHOP + addition) if each.key == key]
+    assert len(found) == 1
+    assert (found[0].file, found[0].line) == ("shop.yaml", END + line)
+    assert problem in found[0].problem
+    assert expected in found[0].expected
+    assert found[0].near == near
+
+
+@pytest.mark.parametrize(
+    ("metric", "key", "problem", "near"),
+    [
+        ("{kind: cuont, source: orders, worse: lower}", "kind", "'cuont' is not known", "count"),
+        ("{kind: count, source: order, worse: lower}", "source", "no source 'order'", "orders"),
+        ("{kind: count, source: orders}", "worse", "missing", None),
+        ("{kind: count, source: orders, worse: lower, field: amount}", "field", "means nothing for a count", None),
+        ("{kind: count, source: orders, worse: lower, against: errors}", "against", "means nothing for a count", None),
+        ("{kind: count, source: orders, worse: lower, on: [region]}", "on", "means nothing for a count", None),
+        ("{kind: count, source: orders, worse: lower, scale: 10}", "scale", "means nothing for a count", None),
+        ("{kind: sum, source: orders, worse: lower}", "", "needs the key 'field'", None),
+        ("{kind: sum, source: orders, worse: lower, field: amuont}", "field", "not in sources.orders.fields", "amount"),
+        ("{kind: sum, source: orders, worse: lower, field: region}", "field", "a label, id or ts", None),
+        ("{kind: sum, source: orders, worse: lower, field: amount, scale: 0}", "scale", "0 will not do", None),
+        ("{kind: ratio, source: errors, worse: higher}", "", "needs the key 'against'", None),
+        ("{kind: ratio, source: errors, worse: higher, against: oders}", "against", "no source 'oders'", "orders"),
+        ("{kind: ratio, source: errors, worse: higher, against: errors}", "against", "the same as source", None),
+        ("{kind: ratio, source: errors, worse: higher, against: orders, on: [regoin]}", "on[0]", "no watched label", "region"),
+        ("{kind: ratio, source: errors, worse: higher, against: orders, on: [version]}", "on[0]", "no watched label", None),
+        ("{kind: count, source: orders, worse: lower, smallest: .NaN}", "smallest", "nan will not do", None),
+        ("{kind: count, source: orders, worse: lower, smallest: 0}", "smallest", "0 will not do", None),
+        ("{kind: count, source: orders, worse: lower, where: {cod: [500]}}", "where.cod", "not in sources.orders.fields", "code"),
+        ("{kind: count, source: orders, worse: lower, where: {code: []}}", "where.code", "an empty list", None),
+        ("{kind: count, source: orders, worse: lower, where: {code: [500, 1.5]}}", "where.code[1]", "neither text nor", None),
+        ("{kind: count, source: orders, worse: lower, where: {code: [true]}}", "where.code[0]", "neither text nor", None),
+        ("{kind: count, source: orders, worse: lower, watch: 1}", "watch", "1 will not do", None),
+        ("[count]", "", "a list will not do", None),
+    ],
+)
+def test_a_metric_must_fit_its_kind_and_its_sources(metric: str, key: str, problem: str, near: str | None) -> None:
+    found = only(f"{SHOP}  tried: {metric}\n")
+    assert (found.line, found.key) == (END + 1, f"metrics.tried.{key}".rstrip("."))
+    assert problem in found.problem
+    assert found.near == near
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "problem", "near"),
+    [
+        ("{topic: a, latenes: 5s, fields: {ts: t, service: s, region: r, version: v}}", "latenes", "unknown key", "lateness"),
+        ("{topic: a, lateness: -5s, fields: {ts: t, service: s, region: r, version: v}}", "lateness", "'-5s' is not a span", None),
+        ("{topic: a, idle: 0s, fields: {ts: t, service: s, region: r, version: v}}", "idle", "too short", None),
+        ("{topic: a b, fields: {ts: t, service: s, region: r, version: v}}", "topic", "no Kafka topic", None),
+        ("{topic: .., fields: {ts: t, service: s, region: r, version: v}}", "topic", "no Kafka topic", None),
+        ("{topic: a, format: jsn, fields: {ts: t, service: s, region: r, version: v}}", "format", "'jsn' is not known", "json"),
+        ("{topic: a, max_bytes: 1, fields: {ts: t, service: s, region: r, version: v}}", "max_bytes", "1 will not do", None),
+        ("{fields: {ts: t, service: s, region: r, version: v}}", "topic", "missing", None),
+        ("{topic: a}", "fields", "missing", None),
+        ("{topic: a, fields: {service: s, region: r, version: v}}", "fields", "'ts' (event time) is not declared", None),
+        ("{topic: a, fields: {ts: t, service: s, regoin: r, version: v}}", "fields", "'region' (a label) is not declared", "regoin"),
+        ("{topic: a, fields: {ts: t, service: s, region: r, version: ''}}", "fields.version", "empty", None),
+        ("{topic: a, fields: {ts: t, service: s, region: r, version: v, 'a b': c}}", "fields.a b", "'a b' is no name", None),
+    ],
+)
+def test_a_source_must_say_how_it_is_read(source: str, key: str, problem: str, near: str | None) -> None:
+    found = only(f"{METRICS}{SOURCES}  tried: {source}\n")
+    assert (found.line, found.key) == (END + 1, f"sources.tried.{key}")
+    assert problem in found.problem
+    assert found.near == near
+
+
+def test_a_source_name_cannot_leave_the_folder_of_a_case() -> None:
+    found = only(SOURCES.replace("  errors:", "  ../errors:") + METRICS)
+    assert (found.line, found.key) == (5, "sources.../errors")
+    assert "is no name" in found.problem
+
+
+def test_a_key_that_stands_twice_names_both_lines() -> None:
+    found = only(SHOP + "mode: auto\nbucket: 10s\nmode: observe\n")
+    assert (found.line, found.key) == (END + 3, "mode")
+    assert f"first in line {END + 1}" in found.problem
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n", "null\n", "{}", "\ufeff"])
+def test_an_empty_file_is_a_mistake(text: str) -> None:
+    found = only(text)
+    assert (found.line, found.problem) == (1, "nothing stands in it")
+
+
+@pytest.mark.parametrize(("text", "line"), [("- a\n- b\n", 1), ("\n\njust words\n", 3), ("12", 1), ("[sources]", 1)])
+def test_a_file_that_is_no_mapping_is_a_mistake(text: str, line: int) -> None:
+    found = only(text)
+    assert (found.line, found.problem) == (line, "not a mapping")
+
+
+def test_sources_and_metrics_are_needed() -> None:
+    assert [(each.key, each.problem) for each in mistakes("mode: auto\n")] == [
+        ("sources", "the key 'sources' is missing"),
+        ("metrics", "the key 'metrics' is missing"),
+    ]
+    assert [each.problem for each in mistakes("sources: {}\nmetrics: {}\n")] == ["nothing is declared"] * 2
+
+
+def test_several_mistakes_are_all_said_in_the_order_of_the_file() -> None:
+    text = (
+        "bucket: 7s\n"  # 1
+        "budget:\n"  # 2
+        "  false_pages: lots\n"  # 3
+        "  pre: 30d\n"  # 4
+        "sources:\n"  # 5
+        "  orders:\n"  # 6
+        "    topic: orders\n"  # 7
+        "    latenes: 3s\n"  # 8
+        "    fields: {ts: ts, service: s, region: r}\n"  # 9
+        "metrics:\n"  # 10
+        "  orders: {kind: count, source: oders, worse: lower}\n"  # 11
+        "  money: {kind: sum, source: orders, field: amount, worse: down}\n"  # 12
+        "mode: !!str auto\n"  # 13
+        "mode: auto\n"  # 14
+    )
+    assert [(each.line, each.key) for each in mistakes(text)] == [
+        (1, "bucket"),
+        (3, "budget.false_pages"),
+        (4, "budget.pre"),
+        (8, "sources.orders.latenes"),
+        (9, "sources.orders.fields"),
+        (11, "metrics.orders.source"),
+        (12, "metrics.money.worse"),
+        (13, "mode"),
+        (14, "mode"),
+    ]
+
+
+def test_a_mistake_does_not_make_others_of_what_names_the_value() -> None:
+    found = only(SHOP.replace("topic: shop.orders", "topic: 'shop orders'"))
+    assert (found.line, found.key) == (3, "sources.orders.topic")
+
+
+def test_a_later_layer_overrides_key_by_key() -> None:
+    settings = load_layers([Layer(SHOP, "shop.yaml"), Layer("budget: {per: 7d}\nmetrics: {orders: {smallest: 0.2}}\nmode: auto\n", "case.yaml")])
+    assert (settings.budget.false_pages, settings.budget.per_ms) == (1.0, 7 * 86_400_000)
+    assert (settings.metrics["orders"].kind, settings.metrics["orders"].smallest) == ("count", 0.2)
+    assert settings.mode is Mode.AUTO
+
+
+def test_a_list_of_a_later_layer_replaces_the_list() -> None:
+    settings = load_layers([Layer(default_text(), "default.yaml"), Layer("labels: {watched: [region]}\n", "case.yaml")])
+    assert settings.labels.watched == ("region",)
+
+
+def test_null_in_a_later_layer_removes_what_stood_there() -> None:
+    settings = load_layers([Layer(default_text(), "default.yaml"), Layer("metrics: {actual_minutes: null}\nbucket: ~\n", "case.yaml")])
+    assert sorted(settings.metrics) == ["errors", "orders", "promised_minutes"]
+    assert settings.bucket_ms == 10_000
+
+
+def test_what_was_removed_can_no_longer_be_named() -> None:
+    found = only(SHOP, "metrics:\n  calls: {kind: count, source: errors, worse: lower}\n  orders: null\n")
+    assert (found.key, found.problem) == ("money_clock.metric", "there is no metric 'orders'")
+
+
+@pytest.mark.parametrize("empty", ["", "# nothing to say\n", "name: march\nstart: 2026-03-01T00:00:00Z\n"])
+def test_a_later_layer_may_be_empty(empty: str) -> None:
+    layered = load_layers([Layer(SHOP, "shop.yaml"), Layer(empty, "case.yaml", skip=("name", "start"))])
+    assert layered == load(SHOP, name="shop.yaml")
+
+
+def test_a_mistake_in_a_later_layer_is_named_with_its_file_and_line() -> None:
+    found = only(SHOP, "mode: auto\nmetrics:\n  orders:\n    worse: lowest\n")
+    assert str(found) == "layer1.yaml:4: metrics.orders.worse: 'lowest' is not known. Expected: higher, lower, both. Did you mean 'lower'?"
+
+
+def test_mistakes_of_several_layers_are_all_said() -> None:
+    found = mistakes(SHOP + "bucket: 7s\n", "mode: auto\nbudgt: 1\n")
+    assert [(each.file, each.line) for each in found] == [("layer0.yaml", END + 1), ("layer1.yaml", 2)]
+
+
+def test_a_mistake_that_a_later_layer_replaces_is_none() -> None:
+    assert load_layers([Layer(SHOP + "bucket: 7s\n", "shop.yaml"), Layer("bucket: 5s\n", "case.yaml")]).bucket_ms == 5_000
+
+
+def test_an_event_source_and_metric_come_out_in_one_order() -> None:
+    settings = load(default_text(), name="default.yaml")
+    assert list(settings.sources) == sorted(settings.sources)
+    assert list(settings.metrics) == sorted(settings.metrics)
+
+
+def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + SHOP.replace("\n", "\r\n").encode())
+    layer = read_layer(path)
+    assert layer.name == str(path)
+    assert load_layers([layer]) == load(SHOP, name="shop.yaml")
+
+
+def test_a_file_that_cannot_be_read_is_one_mistake(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_bytes(b"mode: auto\nname: \xff\xfe\n")
+    for path, line, near in [
+        (tmp_path / "shop.yaml", 2, None),
+        (tmp_path / "shp.yaml", 0, "shop.yaml"),
+        (tmp_path, 0, None),
+        (tmp_path / "no" / "no", 0, None),
+    ]:
+        with pytest.raises(ConfigError) as raised:
+            read_layer(path)
+        (found,) = raised.value.mistakes
+        assert (found.file, found.line, found.near) == (str(path), line, near)
+
+
+def test_a_config_error_survives_pickling() -> None:
+    import pickle  # noqa: PLC0415 - the one use
+
+    error = ConfigError([Mistake(file="a", line=1, key="b", problem="c")])
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (again.mistakes, str(again), again.code) == (error.mistakes, str(error), "config")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["10s", "orders", "count", "auto", "ts", "region"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+KEYS = st.sampled_from([*(field.alias or name for name, field in Settings.model_fields.items()), "orders", "kind", "source", "fields", "topic", "watched"])
+TREES = st.recursive(JSON, lambda inner: st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=6), max_leaves=20)
+
+
+def loads_or_says_why(*texts: str) -> None:
+    mistakes: tuple[Mistake, ...] = ()
+    settings: Settings | None = None
+    try:
+        settings = load_layers([Layer(text, f"{place}.yaml") for place, text in enumerate(texts)])
+    except ConfigError as error:
+        mistakes = error.mistakes
+    assert mistakes or (settings is not None and settings.metrics)
+    lines = max(len(text.splitlines()) for text in texts)
+    for mistake in mistakes:
+        assert mistake.problem
+        assert 0 <= mistake.line <= lines + 1
+        assert str(mistake).isprintable()
+        assert len(str(mistake)) < 1_500
+
+
+@given(st.dictionaries(KEYS | st.text(max_size=10), TREES, max_size=6))
+def test_any_mapping_loads_or_says_why(written: dict[str, object]) -> None:
+    loads_or_says_why(json.dumps(written, ensure_ascii=False).replace("NaN", ".nan").replace("Infinity", ".inf"))
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=6))
+def test_any_layer_over_the_default_loads_or_says_why(written: dict[str, object]) -> None:
+    loads_or_says_why(default_text(), json.dumps(written))
+
+
+@given(st.text(max_size=200))
+def test_any_text_loads_or_says_why(text: str) -> None:
+    loads_or_says_why(text)
+
+
+@given(st.text(alphabet="ab:{}[]&*!%|>-?#,'\"\t\n\\Uu0 <", max_size=80))
+def test_any_text_of_signs_loads_or_says_why(text: str) -> None:
+    loads_or_says_why(text)
+
+
+def test_a_mistake_is_one_line_of_bounded_length_whatever_the_names() -> None:
+    names = [f"s{place}\u2028\x9b{'x' * 500}" for place in range(500)]
+    written = {"sources": dict.fromkeys(names, 1), "metrics": {"m": {"kind": "count", "source": names[0] + "y", "worse": "lower"}}}
+    for mistake in mistakes(json.dumps(written)):
+        assert str(mistake).isprintable()
+        assert len(str(mistake)) < 2_000
+
+
+@given(st.data())
+def test_any_damage_to_the_default_loads_or_says_why(data: st.DataObject) -> None:
+    text = default_text()
+    start = data.draw(st.integers(0, len(text)))
+    stop = data.draw(st.integers(start, min(len(text), start + 200)))
+    loads_or_says_why(text[:start] + data.draw(st.text(max_size=5)) + text[stop:])
