@@ -53,14 +53,14 @@ class LabelCap:
         Metrics, labels, and the look-back.
     """
 
-    __slots__ = ("_kept", "_metric_of", "_n_labels", "_n_metrics", "_n_watched", "_pinned", "_room", "_span", "_span_buckets")
+    __slots__ = ("_kept", "_metric_of", "_n_labels", "_n_watched", "_pinned", "_room", "_span", "_span_buckets")
 
     def __init__(self, settings: Settings) -> None:
         labels = settings.labels
         names = (*labels.watched, *labels.compare)
-        numbers = {name: at for at, name in enumerate(sorted(settings.metrics))}
-        self._metric_of = np.array([numbers[each.metric] for each in measures(settings)], dtype=np.int64)
-        self._n_metrics = len(numbers)
+        known = measures(settings)
+        numbers = {name: at for at, name in enumerate(sorted({each.metric for each in known}))}
+        self._metric_of = np.array([numbers[each.metric] for each in known], dtype=np.int64)
         self._n_watched = len(labels.watched)
         self._n_labels = len(names)
         self._pinned = [frozenset(labels.keep.get(name, ())) | {OTHER} for name in names]

@@ -8,7 +8,7 @@ import numpy as np
 
 from rollguard.config import Settings
 from rollguard.streams.bins import bin_of
-from rollguard.streams.cap import CapState, LabelCap
+from rollguard.streams.cap import OTHER, CapState, LabelCap
 from rollguard.streams.decode import Decoded, Decoder
 from rollguard.streams.fixed import units
 from rollguard.streams.measure import Measure
@@ -67,6 +67,7 @@ class Ingest:
         self._end_ms = end_ms
         self._decoder = Decoder(settings, source, lax=lax)
         self._bucket_ms = settings.bucket_ms
+        self._n_labels = len(settings.labels.watched) + len(settings.labels.compare)
         self._ahead_ms = settings.sources[source].ahead_ms
         self._watermark = Watermark(settings.sources[source].lateness_ms)
         self._frontier = NEVER if start_ms is None else start_ms // self._bucket_ms
@@ -116,6 +117,7 @@ class Ingest:
 
         late = bucket < frontier[:-1]
         self._count_late(decoded.keys, key[late])
+        self._note(decoded.keys, key[late], frontier[:-1][late], np.searchsorted(decoded.index[present], sorted(refused)), frontier)
         kept = np.flatnonzero(~late)
         kinds = self._fresh(decoded, present[kept], bucket[kept])
         copies = int(np.count_nonzero(kinds == 0))
@@ -236,7 +238,7 @@ class Ingest:
         counted: dict[Wanted, Rows] = {}
         for number, measure, wanted in self._plans:
             field = self.settings.metrics[measure.metric].field
-            bit = self._bits[field] if field is not None and measure.part in {"sum", "bins"} else 1
+            bit = self._bits[field] if field is not None else 1
             if bit == 1 and wanted in counted:
                 parts.append(_of_measure(counted[wanted], number))
                 continue
@@ -257,6 +259,22 @@ class Ingest:
                 counted[wanted] = rows
             parts.append(rows)
         self._open = Rows.together(parts).summed()
+
+    def _note(self, keys: Sequence[Key], late: Codes, late_at: Ints, refused: Ints, frontier: Ints) -> None:
+        """Add what is doubtful to the buckets that were the frontier when it came."""
+        refused_at = frontier[refused]
+        refused_at = refused_at[refused_at != NEVER]
+        if len(late) + len(refused_at) == 0:
+            return
+        codes = self._codes_of([*keys, (OTHER,) * self._n_labels])
+        noted = Rows(
+            np.concatenate([late_at, refused_at]),
+            np.repeat(np.array([self._decoder.plan.late, self._decoder.plan.refused], dtype=np.int16), [len(late), len(refused_at)]),
+            np.concatenate([codes[late], np.repeat(codes[-1:], len(refused_at))]),
+            np.zeros(len(late) + len(refused_at), dtype=np.int16),
+            np.ones(len(late) + len(refused_at), dtype=np.int64),
+        )
+        self._open = Rows.together([self._open, noted]).summed()
 
     def _codes_of(self, keys: Sequence[Key]) -> Codes:
         codes = self._codes

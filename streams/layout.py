@@ -67,7 +67,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     filters : dict of str to int
         Fields that a metric's `where` asks for, by our name.
     mine : tuple of (int, Measure)
-        Measures made of this source's events, with their numbers.
+        Measures made of this source's events, with their numbers; not those that it says of itself.
+    late, refused : int
+        Numbers of the measures that it says of itself.
     """
 
     fields: tuple[Field, ...]
@@ -78,6 +80,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     numbers: dict[str, int]
     filters: dict[str, int]
     mine: tuple[tuple[int, Measure], ...]
+    late: int
+    refused: int
 
     def event_type(self) -> type[msgspec.Struct]:
         """Make the record into which an event decodes: attributes f0, f1 … in the order of `fields`."""
@@ -104,7 +108,9 @@ def layout(settings: Settings, source: str) -> Layout:
         raise RollguardError(f"sources.{source}: unknown source. Expected one of: {', '.join(sorted(settings.sources))}.", code="unknown_source")
     ours = settings.sources[source].fields
     labels = settings.labels
-    mine = tuple((number, each) for number, each in enumerate(measures(settings)) if each.source == source)
+    of_source = [(number, each) for number, each in enumerate(measures(settings)) if each.source == source]
+    mine = tuple((number, each) for number, each in of_source if each.metric)
+    own = {each.part: number for number, each in of_source if not each.metric}
     metrics = [settings.metrics[each.metric] for _, each in mine if each.part != "n"]
     numbers = sorted({metric.field for metric in metrics if metric.field is not None})
     filters = sorted({name for metric in metrics for name in metric.where})
@@ -145,4 +151,6 @@ def layout(settings: Settings, source: str) -> Layout:
         numbers={name: place[theirs] for name, theirs in number_names.items()},
         filters={name: place[theirs] for name, theirs in filter_names.items()},
         mine=mine,
+        late=own["late"],
+        refused=own["refused"],
     )

@@ -8,18 +8,19 @@ from rollguard.config import Settings
 
 __all__ = ["Measure", "Part", "measures"]
 
-Part = Literal["count", "sum", "bins", "k", "n"]
+Part = Literal["count", "sum", "bins", "k", "n", "late", "refused"]
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """One column of integers that a source contributes to a metric.
+    """One column of integers that a source contributes to a metric, or says of itself.
 
     Attributes
     ----------
     metric : str
-        Its name in the settings.
+        Its name in the settings; "" for what a source says of itself.
     part : str
-        `count` of events, `sum` of a field in units of 1/scale, `bins` of a distribution's histogram, or a ratio's `k` and `n`.
+        `count` of events, `sum` of a field in units of 1/scale, `bins` of a distribution's histogram, a ratio's `k` and `n`;
+        of a source its `late` events and `refused` lines, which stand in the bucket that was the frontier when they came.
     source : str
         The source whose events it is made of; a ratio's `n` comes from the metric's `against`.
     """
@@ -40,7 +41,7 @@ def measures(settings: Settings) -> tuple[Measure, ...]:
     Returns
     -------
     tuple of Measure
-        By name of the metric, a ratio's `k` before its `n`: the order in which a file lists its metrics never enters.
+        By name of the metric, a ratio's `k` before its `n`, then by source: the order in which a file lists them never enters.
     """
     found: list[Measure] = []
     for name, metric in sorted(settings.metrics.items()):
@@ -52,7 +53,10 @@ def measures(settings: Settings) -> tuple[Measure, ...]:
         elif kind == "distribution":
             found.append(Measure(metric=name, part="bins", source=metric.source))
         elif kind == "sum":
-            found.append(Measure(metric=name, part="sum", source=metric.source))
+            # How many events a sum is made of says how far it can be trusted.
+            found += [Measure(metric=name, part="count", source=metric.source), Measure(metric=name, part="sum", source=metric.source)]
         else:
             found.append(Measure(metric=name, part="count", source=metric.source))
+    for source in sorted(settings.sources):
+        found += [Measure(metric="", part="late", source=source), Measure(metric="", part="refused", source=source)]
     return tuple(found)

@@ -119,10 +119,13 @@ class ByHand:
             assert event["region"]
         except (ValueError, TypeError, KeyError, AssertionError):
             self.counts["refused"] += 1
+            if self.frontier is not None:
+                self.cells[self.frontier, "", "refused", (OTHER,) * 3, 0] += 1
             return
         if self.frontier is not None and bucket < self.frontier:
             self.counts["late"] += 1
             self.late_by[key] += 1
+            self.cells[self.frontier, "", "late", key, 0] += 1
         else:
             kinds = {name for name in ("event", "promised_minutes", "actual_minutes") if name == "event" or event.get(name) is not None}
             new = {kind for kind in kinds if (event["event_id"], bucket, kind) not in self.seen}
@@ -136,7 +139,7 @@ class ByHand:
             self.frontier = now if self.frontier is None else max(self.frontier, now)
 
     def closed(self) -> list[Row]:
-        numbers = {(each.metric, each.part): at for at, each in enumerate(MEASURES)}
+        numbers = {(each.metric, each.part): at for at, each in enumerate(MEASURES) if each.source in {"deliveries", "orders"}}
         found: list[Row] = [(*cell, value) for cell, value in self.cells.items() if self.frontier is not None and cell[0] < self.frontier]
         return sorted(found, key=lambda row: (row[0], numbers[row[1], row[2]], row[3:]))  # type: ignore[index]
 
@@ -392,6 +395,7 @@ def test_sums_are_whole_cents_and_filters_choose_events() -> None:
         (FIRST, "errors", "n", key, 0, 8),  # `where` chooses errors, not the orders they are measured against
         (FIRST, "orders", "count", key, 0, 8),
         (FIRST, "refunds", "count", key, 0, 3),
+        (FIRST, "revenue", "count", key, 0, 3),
         (FIRST, "revenue", "sum", key, 0, 1072 + 0 - 312),
     ]
     assert stage.counts.kept == 8
@@ -400,7 +404,7 @@ def test_sums_are_whole_cents_and_filters_choose_events() -> None:
 def test_a_sum_beyond_64_bits_saturates() -> None:
     settings = settings_of(SALES.replace("revenue: {", "revenue: {scale: 1000000, "))
     found, _ = everything([line(order(at, START, status="placed", amount=1e12)) for at in range(30)], settings=settings)
-    assert [row[-1] for row in found if row[1] == "revenue"] == [2**63 - 1]
+    assert [row[-1] for row in found if row[1:3] == ("revenue", "sum")] == [2**63 - 1]
 
 
 def test_a_label_explosion_keeps_the_same_values_for_any_order_and_leaves_the_rest_alone() -> None:

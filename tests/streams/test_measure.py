@@ -15,12 +15,19 @@ def test_the_shipped_metrics_have_these_measures_in_this_order() -> None:
         ("errors", "n", "orders"),
         ("orders", "count", "orders"),
         ("promised_minutes", "bins", "deliveries"),
+        ("", "late", "deliveries"),
+        ("", "refused", "deliveries"),
+        ("", "late", "errors"),
+        ("", "refused", "errors"),
+        ("", "late", "orders"),
+        ("", "refused", "orders"),
     ]
 
 
-def test_a_sum_has_one_measure() -> None:
+def test_a_sum_also_counts_its_events() -> None:
     found = measures(settings_of("metrics: {revenue: {kind: sum, source: orders, field: amount, worse: lower}}\nsources: {orders: {fields: {amount: amount}}}"))
-    assert Measure(metric="revenue", part="sum", source="orders") in found
+    mine = [each for each in found if each.metric == "revenue"]
+    assert mine == [Measure(metric="revenue", part="count", source="orders"), Measure(metric="revenue", part="sum", source="orders")]
 
 
 def test_an_unknown_source_is_named_with_those_known() -> None:
