@@ -36,6 +36,7 @@ class _Watched:
     watch: Watch
     alarms: Alarms
     parts: dict[str, int]
+    doubts: tuple[int, ...]
     source: str
     against: str | None
     log_threshold: Floats
@@ -118,6 +119,7 @@ class Detect:
     def _load(self, w: _Watched, closed: Closed, start: int, end: int, rows: slice) -> tuple[Chunk, Accounts]:
         measure = closed.measure[rows]
         parts: dict[str, tuple[Ints, Ints, Ints, Ints]] = {}
+        doubtful = np.flatnonzero(np.isin(measure, w.doubts))
         for part, number in w.parts.items():
             mine = np.flatnonzero(measure == number)
             parts[part] = (
@@ -135,6 +137,7 @@ class Detect:
             missing=closed.missing[w.source][span],
             missing_other=closed.missing[w.against or w.source][span],
             silent=closed.silent[w.source][span],
+            doubtful=np.bincount(closed.bucket[rows][doubtful] - start, weights=closed.value[rows][doubtful], minlength=end - start).astype(np.float64),
         )
         accounts = w.watch.load(chunk)
         n = len(w.watch.tree.names)
@@ -199,6 +202,8 @@ class Detect:
                     error=accounts.error,
                     missing=bool(chunk.missing[at]),
                     silent=bool(chunk.silent[at]),
+                    events=float(chunk.events[at]),
+                    doubtful=float(chunk.doubtful[at]),
                     split=w.watch.split(at),
                 )
                 for w, (chunk, accounts) in loaded
@@ -233,6 +238,7 @@ def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Wat
         watch=watch,
         alarms=Alarms(),
         parts={measure.part: number for measure, number in numbers.items() if measure.metric == name},
+        doubts=tuple(number for measure, number in numbers.items() if not measure.metric and measure.source == metric.source),
         source=metric.source,
         against=metric.against,
         log_threshold=np.zeros(0),

@@ -108,6 +108,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         Nothing is known of this bucket; the columns are zero.
     silent : bool
         The bucket was closed without an event, by silence.
+    events, doubtful : float
+        Events of the metric's source that it is made of, and late events and refused lines of that source, which came meanwhile.
     split : Split or None
         Of distributions.
     """
@@ -120,6 +122,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     error: Floats
     missing: bool
     silent: bool
+    events: float = 0.0
+    doubtful: float = 0.0
     split: Split | None = None
 
 

@@ -39,9 +39,11 @@ class Chunk:
         Rows of each measure of the metric, by the measure's part.
     missing, silent : (n,) bool
         By the metric's source (and, for `missing_other`, the source it is measured against).
+    events, doubtful : (n,) float64
+        Events of the metric's source, and late events and refused lines of it.
     """
 
-    __slots__ = ("keys", "missing", "missing_other", "n", "parts", "silent", "start")
+    __slots__ = ("doubtful", "events", "keys", "missing", "missing_other", "n", "parts", "silent", "start")
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Chunk:
         missing: Bools,
         missing_other: Bools,
         silent: Bools,
+        doubtful: Floats,
     ) -> None:
         self.start = start
         self.n = n
@@ -61,6 +64,9 @@ class Chunk:
         self.missing = missing
         self.missing_other = missing_other
         self.silent = silent
+        self.doubtful = doubtful
+        bucket, _, _, value = parts[next(part for part in ("count", "k", "bins") if part in parts)]
+        self.events: Floats = np.bincount(bucket - start, weights=value, minlength=n).astype(np.float64)
 
 
 class Watch(Protocol):
