@@ -145,9 +145,10 @@ def _news(incident: dict[str, Any], before: dict[str, Any]) -> str:
 
 def _conclude(console: Console, story: Story, run: Run) -> None:
     decided = [s for s in run.summary["savings"] if s["rollback_at"] is not None]
+    hours = (story.undone_ms - story.onset_ms) / 3_600_000
     console.print()
     console.print(
-        f"As it happened, nobody undid the change for {story.hours:.0f} hours: [bold]{story.lost_orders:,} orders lost[/bold], "
+        f"As it happened, nobody undid the change for {hours:.0f} hours: [bold]{story.lost_orders:,} orders lost[/bold], "
         f"{story.extra_errors:,} errors more than usual."
     )
     if not decided:

@@ -1,9 +1,10 @@
 """A past incident's files in, its timeline and results out. Never calls a pager or a target, never reads labels."""
 
 from rollguard.replay.case import Case, CaseError, open_case
+from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.run import ROLLBACK_TAKES_MS, Run, run_case
-from rollguard.replay.simulate import Story, march_story, write_case
+from rollguard.replay.story import Story, write_case
 from rollguard.replay.timeline import fold, line_of, rfc3339
 
 __all__ = [
