@@ -9,7 +9,7 @@ from rollguard.detectors import Tick
 from rollguard.incidents.blame import Blame, Scene, Verdicts, VersionContrast, weigh
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change, ChangeBook
-from rollguard.incidents.history import History
+from rollguard.incidents.history import Ailing, History, key_of
 from rollguard.incidents.incident import Incident, symptoms_of
 from rollguard.incidents.places import effect_of, region_row
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
@@ -36,7 +36,9 @@ class Assessment:
     missing : tuple of str
         Metrics of the incident whose last minutes are missing.
     only_silence : bool
-        None of them had an event in the last minutes.
+        All of them rest on buckets closed by silence.
+    away : bool
+        Some series is still away from its baseline.
     reaches_all : bool
         The first suspect went everywhere.
     unreached_well : tuple of str
@@ -49,6 +51,7 @@ class Assessment:
     verdicts: Verdicts
     missing: tuple[str, ...]
     only_silence: bool
+    away: bool
     reaches_all: bool
     unreached_well: tuple[str, ...]
     rivals: tuple[str, ...]
@@ -73,19 +76,17 @@ class Assessment:
         if self.first is None or self.state.verdict != "guilty":
             return None
         change = self.first.change
-        places = ", ".join(sorted(region for region in change.reach if region)) or "everywhere"
+        places = "everywhere" if None in change.reach else ", ".join(sorted(region for region in change.reach if region))
         return f"{change.service} -> {change.rollback.to_version or 'unknown version'} @ {places}"
 
     @property
-    def plan(self) -> str:
-        """What may be rolled back only once."""
-        if self.first is None:
-            return ""
-        change = self.first.change
-        return f"{change.service}/{change.deploy_id}/{','.join(sorted(region or '*' for region in change.reach))}"
+    def ailing(self) -> frozenset[str]:
+        """Services that are not well while this lasts: those that hurt, and the guilty one."""
+        guilty = [self.first.change.service] if self.first is not None and self.state.verdict == "guilty" else []
+        return frozenset([*self.state.services, *guilty])
 
-    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, mode: Mode, at_ms: int) -> Facts:
-        """Facts for the policy."""
+    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], mode: Mode, at_ms: int) -> Facts:
+        """Facts for the policy; `others` are the other open incidents."""
         first = self.first
         second = self.verdicts.suspects[1].probability if len(self.verdicts.suspects) > 1 else 0.0
         change = first.change if first is not None else None
@@ -97,6 +98,7 @@ class Assessment:
             second_probability=max(second, self.verdicts.no_change),
             needed_probability=policy.guilty,
             needed_lead=policy.lead,
+            away=self.away,
             symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS,
             unreached_well=self.unreached_well,
             version_nats=first.version_nats if first else 0.0,
@@ -106,8 +108,8 @@ class Assessment:
             rivals=self.rivals,
             reversible=change is not None and change.rollback.supported and change.rollback.to_version is not None,
             to_version=change.rollback.to_version if change else None,
-            target_known_good=change is not None and history.known_good(change, changes, policy),
-            rolled_back_before=self.plan in history.rolled_back,
+            target_known_good=change is not None and history.known_good(change, changes, policy, others),
+            rolled_back_before=change is not None and key_of(change) in history.rolled_back,
             rollbacks_left=history.rollbacks_left(at_ms, policy),
             cool_down=change is not None and history.cooling(change.service, at_ms),
             kill_switch=history.kill_switch,
@@ -135,7 +137,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     """
     services, first_services = _services(incident, books)
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
-    known = changes.suspects(at_ms)
+    known = changes.suspects(incident.onset * settings.bucket_ms)
     verdicts = weigh(scene, known, _contrasts(incident, books, settings, known))
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
@@ -175,6 +177,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         verdicts=verdicts,
         missing=missing,
         only_silence=only_silence,
+        away=bool(incident.away),
         reaches_all=first is not None and all(first.change.reach_at(region) is not None for region in books.regions),
         unreached_well=tuple(
             region for region, nats in sorted(scene.evidence.items()) if first is not None and first.change.reach_at(region) is None and nats < -2.0
@@ -239,6 +242,7 @@ def _scene(
         first_services=first_services,
         services=services,
         n_services=len(books.services),
+        measured=incident.measured,
     )
 
 
@@ -281,12 +285,21 @@ def _quality(incident: Incident, books: Books, settings: Settings, tick: Tick, *
     missing, silent, notes = [], [], []
     for metric in incident.metrics:
         sums = books.window(metric, tick.bucket - buckets + 1, tick.bucket)
+        since = books.since(metric, incident.onset_of(metric))
+        if not sums.buckets:
+            missing.append(metric)
+            notes.append(f"{metric}: no bucket is known")
         if sums.missing:
             missing.append(metric)
             notes.append(f"{metric}: {sums.missing} of the last {sums.buckets} buckets are missing")
-        if sums.buckets and sums.silent == sums.buckets:
-            silent.append(metric)
+        lately = 0 < sums.buckets == sums.silent
+        if lately:
             notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
+        elif since.silent > since.buckets // 2:
+            notes.append(f"{metric}: {since.silent} of the {since.buckets} buckets since its onset are without any event")
+        # A pipe may break in the middle of a bucket, and an onset is known to a bucket or two: mostly silence is only silence.
+        if lately or since.silent > since.buckets // 2:
+            silent.append(metric)
     if feed_silent:
         notes.append("changes: the feed is silent, so what changed is unknown")
     return tuple(missing), bool(silent) and len(silent) == len(incident.metrics), tuple(notes)
@@ -337,4 +350,6 @@ def _sentences(incident: Incident, books: Books, settings: Settings) -> tuple[st
         elif expected > 0:
             change = 100.0 * (observed - expected) / expected
             out.append(f"{name}{where}: {observed:.0f}, {expected:.0f} expected ({change:+.0f} %)")
+        else:
+            out.append(f"{name}{where}: away from its baseline, of which nothing is known any more")
     return tuple(out)

@@ -8,7 +8,7 @@ approvals, AI) never enter.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollguard.incidents.changes import Change, Reach
 
@@ -27,7 +27,16 @@ EVERYWHERE_IF_NONE = 0.6
 FIRST_SERVICE, ANY_SERVICE = 0.5, 0.2
 #: Bounds on what a comparison of versions may say: labels lag and caches mix, so "no difference" acquits only a little.
 VERSION_FOR, VERSION_AGAINST = 6.0, 1.0
-FLOOR = 1e-12
+#: An onset is no better known than this; and a change that came later than it by so many errors came after it.
+LEAST_SIGMA_MS, BEFORE_SIGMAS = 5_000.0, 6.0
+#: What began before the change has a density of so little, 1/min: no other evidence outweighs it.
+FLOOR = 1e-60
+#: Evidence of one place beyond this, in nats, says nothing more, and would overflow.
+MOST_NATS = 500.0
+#: Waves: share of the onsets that keep the distance of their waves, spread of that distance, and the span of the others.
+IN_STEP, STEP_MIN, STRAY_MIN = 0.8, 1.0, 60.0
+#: Bound on what waves may say.
+WAVES_MOST = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,8 @@ class Scene:
         Onset and its standard error in ms, of every region that hurts.
     evidence : dict of str to float
         Nats for hurt against well, of every region.
+    measured : frozenset of str
+        Regions whose onset is their own, not the incident's.
     first_services, services : frozenset of str
         Services of the first symptom, and of any.
     n_services : int
@@ -75,6 +86,7 @@ class Scene:
     first_services: frozenset[str]
     services: frozenset[str]
     n_services: int
+    measured: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +97,30 @@ class Blame:
     ----------
     change : Change
     probability : float
-    time_nats, place_nats, service_nats, version_nats : float
+    time_nats, waves_nats, place_nats, service_nats, version_nats : float
         Log likelihood ratios against "no change".
     reasons : tuple of str
     lag_ms : int or None
         Onset less the start of its reach, where it reached a place that hurts.
-    unreached_well : bool
-        Some place it did not reach is surely well.
+    within_window : bool
+        That onset lies inside its own window.
     """
 
     change: Change
     probability: float
     time_nats: float
+    waves_nats: float
     place_nats: float
     service_nats: float
     version_nats: float
     reasons: tuple[str, ...]
     lag_ms: int | None
-    unreached_well: bool
     within_window: bool
+
+    @property
+    def nats(self) -> float:
+        """All evidence together."""
+        return self.time_nats + self.waves_nats + self.place_nats + self.service_nats + self.version_nats
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,30 +146,18 @@ def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[Versio
     -------
     Verdicts
     """
-    # Nobody is blamed for what had begun long before: such changes still share the prior, so adding one is not free.
     weighed = [_one(scene, change, contrasts.get(change.deploy_id, ())) for change in changes]
-    prior = (1.0 - NO_CHANGE_PRIOR) / len(weighed) if weighed else 0.0
-    scores = [math.log(prior) + b.time_nats + b.place_nats + b.service_nats + b.version_nats for b in weighed]
+    # Changes from long before share the prior, so adding one is not free: among many, one lies close by chance. Those that
+    # came after the onset do not: a busy hour of mending takes nothing from the suspicion of who did it.
+    before = sum(b.time_nats > math.log(FLOOR * scene.lookback_ms / 60_000.0) + 1.0 for b in weighed)
+    prior = (1.0 - NO_CHANGE_PRIOR) / max(before, 1)
+    scores = [math.log(prior) + b.nats for b in weighed]
     top = max([*scores, math.log(NO_CHANGE_PRIOR)])
     odds = [math.exp(score - top) for score in scores]
     none = math.exp(math.log(NO_CHANGE_PRIOR) - top)
     total = none + math.fsum(odds)
     ranked = sorted(
-        (
-            Blame(
-                change=b.change,
-                probability=o / total,
-                time_nats=b.time_nats,
-                place_nats=b.place_nats,
-                service_nats=b.service_nats,
-                version_nats=b.version_nats,
-                reasons=b.reasons,
-                lag_ms=b.lag_ms,
-                unreached_well=b.unreached_well,
-                within_window=b.within_window,
-            )
-            for b, o in zip(weighed, odds, strict=True)
-        ),
+        (replace(b, probability=o / total) for b, o in zip(weighed, odds, strict=True)),
         key=lambda b: (-b.probability, b.change.deploy_id),
     )
     return Verdicts(tuple(ranked), none / total)
@@ -160,19 +165,20 @@ def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[Versio
 
 def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...]) -> Blame:
     time_nats, time_reason, lag_ms, within = _time(scene, change)
-    place_nats, place_reasons, unreached_well = _place(scene, change)
+    waves_nats, waves_reasons = _waves(scene, change)
+    place_nats, place_reasons = _place(scene, change)
     service_nats, service_reason = _service(scene, change)
     version_nats, version_reasons = _version(contrasts)
     return Blame(
         change=change,
         probability=0.0,
         time_nats=time_nats,
+        waves_nats=waves_nats,
         place_nats=place_nats,
         service_nats=service_nats,
         version_nats=version_nats,
-        reasons=(time_reason, *place_reasons, service_reason, *version_reasons),
+        reasons=(time_reason, *waves_reasons, *place_reasons, service_reason, *version_reasons),
         lag_ms=lag_ms,
-        unreached_well=unreached_well,
         within_window=within,
     )
 
@@ -190,12 +196,16 @@ def _time(scene: Scene, change: Change) -> tuple[float, str, int | None, bool]:
         if onset[0] - first_ms <= max(60_000.0, 2.0 * onset[1]) and (reach := change.reach_at(region)) is not None
     ]
     if not reached:
+        (first_ms, sigma_ms), started_ms = hurt[0][1], change.started_ms
+        if first_ms - started_ms < -BEFORE_SIGMAS * max(sigma_ms, LEAST_SIGMA_MS):
+            nats = math.log(FLOOR * scene.lookback_ms / 60_000.0)
+            return nats, f"time: it hurt {_duration((started_ms - first_ms) / 1000.0)} before the change started anywhere ({nats:+.1f} nats)", None, False
         return math.log(DORMANT), "time: it had not reached the place that hurt first", None, False
     started_ms, region, reach, (onset_ms, sigma_ms) = min(reached, key=lambda item: (item[0], item[1]))
     finished_ms = reach.finished_ms if reach.finished_ms is not None else max(scene.now_ms, started_ms)
     minute = 60_000.0
     span = scene.lookback_ms / minute
-    density = _lag_density((onset_ms - started_ms) / minute, (finished_ms - started_ms) / minute, max(sigma_ms, 5_000.0) / minute, span)
+    density = _lag_density((onset_ms - started_ms) / minute, (finished_ms - started_ms) / minute, max(sigma_ms, LEAST_SIGMA_MS) / minute, span)
     nats = math.log(max(density, FLOOR)) - math.log(1.0 / span)
     slack_ms = max(2.0 * sigma_ms, 15_000.0)
     within = started_ms - slack_ms <= onset_ms <= finished_ms + slack_ms
@@ -217,7 +227,7 @@ def _lag_density(lag: float, width: float, sigma: float, span: float) -> float:
     span : float
         Look-back, minutes.
     """
-    if lag < -6.0 * sigma:
+    if lag < -BEFORE_SIGMAS * sigma:
         return FLOOR
     begun = _normal(lag / sigma)
     width = max(width, 1e-3)
@@ -227,6 +237,40 @@ def _lag_density(lag: float, width: float, sigma: float, span: float) -> float:
     soon = math.exp(-after / SOON_MIN) / SOON_MIN * done
     later = math.exp(-after / LATER_MIN) / LATER_MIN * done
     return WITHIN * within + SOON * soon + LATER * later + DORMANT / span * begun
+
+
+def _waves(scene: Scene, change: Change) -> tuple[float, tuple[str, ...]]:
+    """Whether places began to hurt at the distances of the change's waves, against all at the same time.
+
+    A change that went everywhere at once says nothing here.
+    """
+    own = [(onset[0], region, onset[1]) for region, onset in scene.onset_ms.items() if region in scene.measured]
+    reached = [(onset_ms, sigma_ms, reach) for onset_ms, region, sigma_ms in sorted(own) if (reach := change.reach_at(region)) is not None]
+    if len(reached) < 2:
+        return 0.0, ()
+    first_ms, first_sigma_ms, first = reached[0]
+    minute = 60_000.0
+    total, apart = 0.0, 0
+    for onset_ms, sigma_ms, reach in reached[1:]:
+        wave = (reach.started_ms - first.started_ms) / minute
+        if wave == 0.0:
+            continue
+        apart += 1
+        widths = [((r.finished_ms if r.finished_ms is not None else max(scene.now_ms, r.started_ms)) - r.started_ms) / minute for r in (first, reach)]
+        variance = (first_sigma_ms / minute) ** 2 + (sigma_ms / minute) ** 2 + STEP_MIN**2 + sum(w * w for w in widths) / 12.0
+        between = (onset_ms - first_ms) / minute
+        total += math.log(_step_density(between - wave, variance)) - math.log(_step_density(between, variance))
+    if not apart:
+        return 0.0, ()
+    nats = max(-WAVES_MOST, min(WAVES_MOST, total))
+    how = "in the order and at the distance of its waves" if nats > 0.0 else "at other distances than its waves"
+    return nats, (f"waves: the places it reached one after another began to hurt {how} ({nats:+.1f} nats)",)
+
+
+def _step_density(off: float, variance: float) -> float:
+    """Density of a distance between two onsets, off by so many minutes from what is predicted."""
+    near = math.exp(-(off**2) / (2.0 * variance)) / math.sqrt(2.0 * math.pi * variance)
+    return IN_STEP * near + (1.0 - IN_STEP) / STRAY_MIN
 
 
 def _lag_sentence(onset_ms: int, reach: Reach, started_ms: int) -> str:
@@ -241,14 +285,14 @@ def _lag_sentence(onset_ms: int, reach: Reach, started_ms: int) -> str:
     return f"it began to hurt {_duration((onset_ms - reach.finished_ms) / 1000.0)} after the change was done"
 
 
-def _place(scene: Scene, change: Change) -> tuple[float, tuple[str, ...], bool]:
+def _place(scene: Scene, change: Change) -> tuple[float, tuple[str, ...]]:
     """Places reached against places that hurt."""
     mine = 0.0
     all_hurt = 0.0
     any_mix = 0.0
     spared, struck, unreached_well = [], [], []
     for region, nats in sorted(scene.evidence.items()):
-        ratio = math.exp(nats)
+        ratio = math.exp(max(-MOST_NATS, min(MOST_NATS, nats)))
         reach = change.reach_at(region)
         # A place reached only after the incident began could not yet hurt because of it.
         onset = scene.onset_ms.get(region)
@@ -263,7 +307,9 @@ def _place(scene: Scene, change: Change) -> tuple[float, tuple[str, ...], bool]:
             struck.append(region)
         if not reached and nats < -2.0:
             unreached_well.append(region)
-    none = math.log(EVERYWHERE_IF_NONE * math.exp(all_hurt) + (1.0 - EVERYWHERE_IF_NONE) * math.exp(any_mix))
+    # Of the larger one first: with a hundred places either of them may be too large for a float.
+    large, small = sorted((math.log(EVERYWHERE_IF_NONE) + all_hurt, math.log(1.0 - EVERYWHERE_IF_NONE) + any_mix), reverse=True)
+    none = large + math.log1p(math.exp(small - large))
     nats = mine - none
     reasons = []
     if unreached_well:
@@ -274,11 +320,13 @@ def _place(scene: Scene, change: Change) -> tuple[float, tuple[str, ...], bool]:
         reasons.append(f"place: {_list(struck)} hurts although it was not reached ({nats:+.1f} nats)")
     if not reasons:
         reasons.append(f"place: it reached what hurts, and no place was left as a control ({nats:+.1f} nats)")
-    return nats, tuple(reasons), bool(unreached_well)
+    return nats, tuple(reasons)
 
 
 def _service(scene: Scene, change: Change) -> tuple[float, str]:
     """Whether its own service shows the symptom."""
+    if not scene.n_services and not scene.services:
+        return 0.0, "service: the events name none"
     n = max(scene.n_services, len(scene.services), 2)
     if change.service in scene.first_services:
         nats = math.log(FIRST_SERVICE * n / max(len(scene.first_services), 1))

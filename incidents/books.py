@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,10 @@ from rollguard.detectors import Account, SeriesName, Split, Tick
 __all__ = ["Books", "Sums", "VersionSums"]
 
 Floats = npt.NDArray[np.float64]
+T = TypeVar("T")
 
-#: Sums that are carried on at the same time; more than the symptoms of several incidents.
-RUNNING = 64
+#: Sums that nobody has asked for in so many buckets are not carried on: an open incident asks once a minute.
+UNASKED = 720
 
 
 class Sums:
@@ -99,8 +101,13 @@ class Books:
         self._running: dict[tuple[str, int], tuple[Sums, int]] = {}
         self._running_versions: dict[tuple[str, int], tuple[VersionSums, int]] = {}
 
+    @property
+    def now(self) -> int | None:
+        """The last bucket; None before the first tick."""
+        return self.ticks[-1].bucket if self.ticks else None
+
     def add(self, tick: Tick) -> None:
-        """Take a tick; it must follow the last one."""
+        """Take a tick; it must be later than the last one."""
         self.ticks.append(tick)
         for account in tick.accounts:
             if self._series.get(account.metric) is not account.series:
@@ -133,25 +140,27 @@ class Books:
 
     def since(self, metric: str, first: int) -> Sums:
         """Sums from a bucket until now. They are carried on from call to call, also past what is kept; do not alter."""
-        now = self.ticks[-1].bucket
+        now = self.now
+        if now is None:
+            return Sums(0)
         sums, last = self._running.pop((metric, first), (Sums(0), first - 1))
         self._add_up(sums, metric, last + 1, now)
-        self._running[metric, first] = (sums, now)
-        while len(self._running) > RUNNING:
-            del self._running[next(iter(self._running))]
+        self._running[metric, first] = (sums, max(now, first - 1))
+        _forget(self._running, now - UNASKED)
         return sums
 
     def versions_since(self, metric: str, first: int) -> VersionSums:
         """Splits of a distribution from a bucket until now, carried on like `since`."""
-        now = self.ticks[-1].bucket
+        now = self.now
+        if now is None:
+            return VersionSums()
         sums, last = self._running_versions.pop((metric, first), (VersionSums(), first - 1))
         for tick in self._between(last + 1, now):
             for account in tick.accounts:
                 if account.metric == metric and account.split is not None:
                     sums.add(account.split)
-        self._running_versions[metric, first] = (sums, now)
-        while len(self._running_versions) > RUNNING:
-            del self._running_versions[next(iter(self._running_versions))]
+        self._running_versions[metric, first] = (sums, max(now, first - 1))
+        _forget(self._running_versions, now - UNASKED)
         return sums
 
     def _add_up(self, sums: Sums, metric: str, first: int, last: int) -> None:
@@ -164,6 +173,8 @@ class Books:
         if not self.ticks:
             return []
         oldest = self.ticks[0].bucket
+        if self.ticks[-1].bucket - oldest + 1 != len(self.ticks):
+            return [tick for tick in self.ticks if first <= tick.bucket <= last]
         low, high = max(first - oldest, 0), min(last - oldest + 1, len(self.ticks))
         return list(islice(self.ticks, low, high)) if low < len(self.ticks) // 2 else [self.ticks[i] for i in range(low, high)]
 
@@ -176,3 +187,12 @@ class Books:
                 self._regions.add(region)
             if service:
                 self._services.add(service)
+
+
+def _forget(running: dict[tuple[str, int], tuple[T, int]], oldest: int) -> None:
+    """Drop what was last asked for before a bucket; what was asked for longest ago stands first."""
+    while running:
+        key = next(iter(running))
+        if running[key][1] >= oldest:
+            return
+        del running[key]

@@ -14,6 +14,10 @@ from rollguard.incidents.records import ChangeKind, ChangeSeen, Rollback
 __all__ = ["Change", "ChangeBook", "ChangeRefusedError", "Reach", "sightings"]
 
 ACTUAL_YEARS = (2000, 2100)
+#: Label value into which the values beyond the cap fold; a change to a region of its own may have reached it.
+OTHER = "__other__"
+#: From the least to the most that was said of AI.
+AI = ("unknown", "no", "advised", "yes")
 
 
 class ChangeRefusedError(RollguardError):
@@ -37,8 +41,8 @@ class _Record(msgspec.Struct, kw_only=True):
     received_at: str | int | None = None
     author: str | None = None
     approvals: int | None = None
-    ai_assisted: Literal["yes", "no", "unknown", "advised"] = "unknown"
-    rollback: Rollback = Rollback()
+    ai_assisted: Literal["yes", "no", "unknown", "advised"] | None = None
+    rollback: Rollback | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Record)
@@ -98,9 +102,9 @@ def sightings(line: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
     if finished_ms is not None and finished_ms < started_ms:
         msg = f"finished_at {record.finished_at} is before started_at {record.started_at}"
         raise ChangeRefusedError(msg)
+    received_ms = None if record.received_at is None else _time_ms(record.received_at, "received_at")
     if record.environment != environment:
         return ()
-    received_ms = None if record.received_at is None else _time_ms(record.received_at, "received_at")
 
     def seen(stage: Literal["started", "finished"], at_ms: int) -> ChangeSeen:
         return ChangeSeen(
@@ -116,8 +120,8 @@ def sightings(line: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
             finished_ms=finished_ms if stage == "finished" else None,
             author=record.author,
             approvals=record.approvals,
-            ai_assisted=record.ai_assisted,
-            rollback=record.rollback,
+            ai_assisted=record.ai_assisted or "unknown",
+            rollback=record.rollback or Rollback(),
         )
 
     first = seen("started", started_ms)
@@ -126,15 +130,54 @@ def sightings(line: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
 
 @dataclass(slots=True)
 class Reach:
-    """When a change reached a place: from `started_ms` on it may have, from `finished_ms` on it surely has."""
+    """When a change reached a place: from `started_ms` on it may have, from `finished_ms` on it surely has.
+
+    Attributes
+    ----------
+    started_ms : int
+        When its first wave started.
+    last_started_ms : int
+        When its last wave started.
+    done_ms : int or None
+        When the last wave that is known to be over finished.
+    """
 
     started_ms: int
-    finished_ms: int | None = None
+    last_started_ms: int
+    done_ms: int | None = None
+
+    @property
+    def finished_ms(self) -> int | None:
+        """When its last wave finished; None while one is under way."""
+        return None if self.done_ms is None or self.done_ms < self.last_started_ms else self.done_ms
+
+    @property
+    def touched_ms(self) -> int:
+        """When it was last heard of."""
+        return max(self.last_started_ms, self.done_ms or 0)
+
+    def add(self, other: Reach) -> None:
+        """Take in another wave."""
+        self.started_ms = min(self.started_ms, other.started_ms)
+        self.last_started_ms = max(self.last_started_ms, other.last_started_ms)
+        if other.done_ms is not None:
+            self.done_ms = max(self.done_ms or 0, other.done_ms)
+
+
+def _least(first: str | None, second: str | None) -> str | None:
+    """The one that is said; of two, the first by name, so that no order of arrival enters."""
+    if first is None or second is None:
+        return first if second is None else second
+    return min(first, second)
 
 
 @dataclass(slots=True)
 class Change:
-    """All that is known of one change so far."""
+    """All that is known of one change so far.
+
+    Its records may differ: what has to be one value is then the first by name. If they differ in what to roll back, or to
+    what, it is not reversible.
+    """
 
     deploy_id: str
     service: str
@@ -152,57 +195,96 @@ class Change:
         """When it first started anywhere."""
         return min(reach.started_ms for reach in self.reach.values())
 
+    @property
+    def touched_ms(self) -> int:
+        """When it was last heard of anywhere."""
+        return max(reach.touched_ms for reach in self.reach.values())
+
     def reach_at(self, region: str) -> Reach | None:
-        """How it reached a region; None when it has not, as far as is known."""
-        return self.reach.get(region) or self.reach.get(None)
+        """How it reached a region; None when it has not, as far as is known.
+
+        An empty name is the whole shop, which any part of the change reaches; so may it have reached the folded rest.
+        """
+        if region in {"", OTHER}:
+            return _united(list(self.reach.values()))
+        found = [reach for place in (region, None) if (reach := self.reach.get(place)) is not None]
+        return _united(found) if found else None
+
+    def add(self, seen: ChangeSeen) -> None:
+        """Take one more sighting of it."""
+        # Also one record that does not declare the change reversible is enough for it not to be.
+        agreed = seen.rollback.supported and seen.rollback.to_version == self.rollback.to_version and seen.service == self.service
+        self.rollback = Rollback(
+            supported=self.rollback.supported and agreed,
+            to_version=_least(self.rollback.to_version, seen.rollback.to_version),
+        )
+        self.service = min(self.service, seen.service)
+        self.kind = min(self.kind, seen.kind)
+        self.from_version = _least(self.from_version, seen.from_version)
+        self.version = _least(self.version, seen.version)
+        if seen.author:
+            self.authors.add(seen.author)
+        if seen.approvals is not None:
+            self.approvals = seen.approvals if self.approvals is None else min(self.approvals, seen.approvals)
+        self.ai_assisted = max(self.ai_assisted, seen.ai_assisted, key=AI.index)
+        reach = Reach(seen.started_ms, seen.started_ms, seen.finished_ms)
+        known = self.reach.setdefault(seen.region, reach)
+        if known is not reach:
+            known.add(reach)
+
+
+def _united(found: list[Reach]) -> Reach:
+    if len(found) == 1:
+        return found[0]
+    whole = Reach(found[0].started_ms, found[0].last_started_ms, found[0].done_ms)
+    for reach in found[1:]:
+        whole.add(reach)
+    return whole
 
 
 class ChangeBook:
-    """Changes known so far, by deploy id, no older than the look-back."""
+    """Changes by deploy id, each from when it was known, no older than the look-back."""
 
     def __init__(self, lookback_ms: int) -> None:
         self.lookback_ms = lookback_ms
         self.changes: dict[str, Change] = {}
         self.last_seen_ms: int | None = None
+        self.waiting: dict[str, ChangeSeen] = {}
 
     def add(self, seen: ChangeSeen) -> None:
-        """Take one sighting; a repeat changes nothing."""
-        self.last_seen_ms = max(self.last_seen_ms or 0, seen.seen_ms)
-        change = self.changes.get(seen.deploy_id)
-        if change is None:
-            change = Change(
-                deploy_id=seen.deploy_id,
-                service=seen.service,
-                kind=seen.kind,
-                from_version=seen.from_version,
-                version=seen.version,
-                rollback=seen.rollback,
-            )
-            self.changes[seen.deploy_id] = change
-        # One record that does not declare the change reversible is enough for it not to be.
-        if not seen.rollback.supported:
-            change.rollback = seen.rollback
-        if seen.author:
-            change.authors.add(seen.author)
-        if seen.approvals is not None:
-            change.approvals = seen.approvals if change.approvals is None else min(change.approvals, seen.approvals)
-        if seen.ai_assisted != "unknown":
-            change.ai_assisted = seen.ai_assisted
-        known = change.reach.get(seen.region)
-        if known is None:
-            change.reach[seen.region] = Reach(seen.started_ms, seen.finished_ms)
-            return
-        known.started_ms = min(known.started_ms, seen.started_ms)
-        if seen.finished_ms is not None:
-            known.finished_ms = max(known.finished_ms or 0, seen.finished_ms)
+        """Take one sighting, which is used once `learn` has come to its time; a repeat changes nothing."""
+        self.waiting[seen.id] = seen
 
-    def suspects(self, now_ms: int) -> list[Change]:
-        """Changes inside the look-back, by deploy id."""
-        oldest = now_ms - self.lookback_ms
-        return [change for _, change in sorted(self.changes.items()) if any(max(r.started_ms, r.finished_ms or 0) >= oldest for r in change.reach.values())]
+    def learn(self, now_ms: int) -> None:
+        """Use the sightings that are known by now."""
+        if not self.waiting:
+            return
+        known = sorted((seen for seen in self.waiting.values() if seen.seen_ms <= now_ms), key=_when)
+        for seen in known:
+            del self.waiting[seen.id]
+            self.last_seen_ms = max(self.last_seen_ms or 0, seen.seen_ms)
+            change = self.changes.get(seen.deploy_id)
+            if change is None:
+                change = Change(
+                    deploy_id=seen.deploy_id,
+                    service=seen.service,
+                    kind=seen.kind,
+                    from_version=seen.from_version,
+                    version=seen.version,
+                    rollback=seen.rollback,
+                )
+                self.changes[seen.deploy_id] = change
+            change.add(seen)
+
+    def suspects(self, onset_ms: int) -> list[Change]:
+        """Changes inside the look-back of an onset, by deploy id."""
+        oldest_ms = onset_ms - self.lookback_ms
+        return [change for _, change in sorted(self.changes.items()) if change.touched_ms >= oldest_ms]
 
     def forget_before(self, oldest_ms: int) -> None:
         """Drop changes that were over before a time."""
-        self.changes = {
-            name: change for name, change in self.changes.items() if any(max(r.started_ms, r.finished_ms or 0) >= oldest_ms for r in change.reach.values())
-        }
+        self.changes = {name: change for name, change in self.changes.items() if change.touched_ms >= oldest_ms}
+
+
+def _when(seen: ChangeSeen) -> tuple[int, str]:
+    return seen.seen_ms, seen.id

@@ -38,12 +38,13 @@ def bill_of(sums: Sums, rows: tuple[int, ...]) -> Bill:
     sums : Sums
         Of the money clock's metric.
     rows : tuple of int
-        Series to add up; they must not overlap.
+        Series to add up; they must not overlap. Of one that is not in the sums nothing was lost.
 
     Returns
     -------
     Bill
     """
+    rows = tuple(row for row in rows if row < len(sums.expected))
     lost = math.fsum(float(sums.expected[r] - sums.observed[r]) for r in rows)
     variance = math.fsum(float(sums.variance[r]) for r in rows)
     # Baselines of places err together (a weekday, a holiday), so their errors add up rather than cancel.

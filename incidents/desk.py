@@ -15,7 +15,7 @@ from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
 from rollguard.incidents.assess import Assessment, assess
 from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
-from rollguard.incidents.history import History
+from rollguard.incidents.history import Ailing, History
 from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
 from rollguard.incidents.policy import judge
@@ -33,6 +33,8 @@ QUIET_MS = 10 * 60_000
 #: For so long after the last new signal an incident is looked at on every tick, then once a minute.
 FRESH_MS = 10 * 60_000
 MINUTE_MS = 60_000
+#: How often what is too old to matter is forgotten.
+TIDY_MS = 3_600_000
 #: A pooled signal joins the incident whose leading suspect reached its places, from this probability on.
 LEADING = 0.5
 
@@ -43,8 +45,10 @@ class Desk:
     Parameters
     ----------
     settings : Settings
-    lateness_ms : int
-        Added to the end of a bucket to say when it was known.
+
+    Notes
+    -----
+    A repeat changes nothing, whoever sent it: a signal or tick of a bucket that has had its tick is let go.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -66,9 +70,11 @@ class Desk:
         out: list[Entry] = []
         for record in records:
             if isinstance(record, Tick):
-                self._tick(record, out)
+                if self._is_news(record.bucket):
+                    self._tick(record, out)
             elif isinstance(record, Signal):
-                self._signal(record)
+                if self._is_news(record.bucket) and record.series.metric in self.settings.metrics:
+                    self._signal(record)
             elif isinstance(record, ChangeSeen):
                 self.changes.add(record)
             else:
@@ -93,11 +99,22 @@ class Desk:
             setattr(desk, name, value)
         return desk
 
+    def _is_news(self, bucket: int) -> bool:
+        """Whether a bucket has had no tick yet."""
+        return self.books.now is None or bucket > self.books.now
+
+    def _at_ms(self, bucket: int) -> int:
+        """When a bucket was known."""
+        return (bucket + 1) * self.settings.bucket_ms + self.lateness_ms
+
     def _signal(self, signal: Signal) -> None:
+        self.changes.learn(self._at_ms(signal.bucket))
         if signal.kind == "returned":
             for incident in self.incidents:
                 if signal.series in incident.away:
                     incident.take(signal, frozenset())
+            return
+        if any(signal.series in incident.away for incident in self.incidents):
             return
         places = self._places(signal)
         home = self._home(signal, places)
@@ -137,12 +154,20 @@ class Desk:
 
     def _tick(self, tick: Tick, out: list[Entry]) -> None:
         self.books.add(tick)
-        if not self.incidents:
-            return
-        at_ms = (tick.bucket + 1) * self.settings.bucket_ms + self.lateness_ms
-        self.changes.forget_before(at_ms - 2 * self.settings.lookback_ms)
+        at_ms = self._at_ms(tick.bucket)
+        self.changes.learn(at_ms)
+        if tick.bucket % max(TIDY_MS // self.settings.bucket_ms, 1) == 0:
+            self._tidy(at_ms)
         for incident in list(self.incidents):
             self._go_on(incident, tick, at_ms, out)
+
+    def _tidy(self, at_ms: int) -> None:
+        """Forget what no later decision can depend on."""
+        settings = self.settings
+        onset_ms = min([at_ms, *(incident.onset * settings.bucket_ms for incident in self.incidents)])
+        # A change is a suspect for one look-back; what stood before it for as long as it may have taken, and been good, counts too.
+        self.changes.forget_before(onset_ms - 2 * settings.lookback_ms - settings.policy.known_good_ms)
+        self.history.forget(self.changes, onset_ms, settings.policy)
 
     def _go_on(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         bucket_ms = self.settings.bucket_ms
@@ -160,13 +185,14 @@ class Desk:
             incident.state = step(incident.state, "quiet")
             self._tell(incident, "closed", at_ms, out)
             self.incidents.remove(incident)
-            self.history.closed.append((at_ms, frozenset(incident.shown.services)))
+            self.history.closed.append(Ailing(incident.onset * bucket_ms, at_ms, incident.ailing))
 
     def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         """Look at an incident again, tell what is new, and decide."""
         incident.look(self.books, self.settings)
         seen = assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
         incident.shown = seen.state
+        incident.ailing = seen.ailing
         summary = (
             seen.state.verdict,
             seen.state.metrics,
@@ -198,18 +224,23 @@ class Desk:
 
     def _decide(self, incident: Incident, seen: Assessment, at_ms: int, out: list[Entry]) -> None:
         mode = self._mode(seen.service)
-        if not incident.paged:
-            incident.paged = True
-            action: Action = "observe" if mode is Mode.OBSERVE else "page"
-            out.append(_decided(incident, Decision(at_ms=at_ms, action=action, target=seen.service, reasons=seen.state.symptoms)))
-        if incident.acted or incident.state == "acting":
+        # Where the service turns out to be another than was thought, what was only observed may still have to page.
+        if not incident.paged and (mode is not Mode.OBSERVE or not incident.noted):
+            incident.paged = mode is not Mode.OBSERVE
+            incident.noted = True
+            action: Action = "page" if incident.paged else "observe"
+            reasons = seen.state.symptoms + seen.state.data_quality
+            out.append(_decided(incident, Decision(at_ms=at_ms, action=action, target=seen.service, reasons=reasons)))
+        # What has come back is judged only if nothing has been said of it yet.
+        if incident.acted or incident.state == "acting" or (not incident.away and incident.failed is not None):
             return
-        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, mode=mode, at_ms=at_ms))
-        if not verdict.blocked_by:
+        others = tuple(Ailing(other.onset * self.settings.bucket_ms, None, other.ailing) for other in self.incidents if other is not incident)
+        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, mode=mode, at_ms=at_ms))
+        if not verdict.blocked_by and seen.first is not None:
             incident.acted = True
             incident.failed = None
             incident.state = step(incident.state, "rollback_decided")
-            self.history.add_rollback(seen.plan, seen.service or "", at_ms, self.settings.policy)
+            self.history.add_rollback(seen.first.change, at_ms, self.settings.policy)
             out.append(_decided(incident, Decision(at_ms=at_ms, action="rollback", target=seen.target, reasons=verdict.reasons)))
         elif verdict.failed != incident.failed and mode is not Mode.OBSERVE:
             incident.failed = verdict.failed
@@ -231,7 +262,7 @@ _STATE = ("books", "changes", "history", "incidents")
 _CODEC = StateCodec(
     "desk",
     (
-        Account, Books, Change, ChangeBook, History, Incident, IncidentState, Reach, Rollback, SeriesName, Signal, Split, Sums,
+        Account, Ailing, Books, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Reach, Rollback, SeriesName, Signal, Split, Sums,
         Suspect, Tick, VersionSums,
     ),
 )  # fmt: skip

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rollguard.config import Policy
 from rollguard.incidents.changes import Change, ChangeBook
 
-__all__ = ["History"]
+__all__ = ["Ailing", "History", "key_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ailing:
+    """A span in which services were not well.
+
+    Attributes
+    ----------
+    onset_ms : int
+    closed_ms : int or None
+        None: it is not over.
+    services : frozenset of str
+        Those that hurt, and the one that was found guilty.
+    """
+
+    onset_ms: int
+    closed_ms: int | None
+    services: frozenset[str]
+
+
+def key_of(change: Change) -> str:
+    """What may be rolled back only once, in whatever scope: a wider one needs a person.
+
+    It does not name the service, which a later record of the same change may correct.
+    """
+    return change.deploy_id
 
 
 @dataclass(slots=True)
@@ -18,22 +45,22 @@ class History:
     ----------
     kill_switch : bool
     rolled_back : dict of str to int
-        When each plan was decided, epoch ms; a plan is decided once.
+        When each change's rollback was decided, epoch ms; it is decided once.
     cooling_until_ms : dict of str to int
         By service.
-    closed : list of (int, frozenset of str)
-        When each incident closed, and the services it hurt.
+    closed : list of Ailing
+        Incidents that are over.
     """
 
     kill_switch: bool = False
     rolled_back: dict[str, int] = field(default_factory=dict)
     cooling_until_ms: dict[str, int] = field(default_factory=dict)
-    closed: list[tuple[int, frozenset[str]]] = field(default_factory=list)
+    closed: list[Ailing] = field(default_factory=list)
 
-    def add_rollback(self, plan: str, service: str, at_ms: int, policy: Policy) -> None:
+    def add_rollback(self, change: Change, at_ms: int, policy: Policy) -> None:
         """Note a rollback that has been decided."""
-        self.rolled_back[plan] = at_ms
-        self.cooling_until_ms[service] = at_ms + policy.cool_down_ms
+        self.rolled_back[key_of(change)] = at_ms
+        self.cooling_until_ms[change.service] = at_ms + policy.cool_down_ms
 
     def rollbacks_left(self, at_ms: int, policy: Policy) -> int:
         """How many the budget still allows."""
@@ -44,14 +71,47 @@ class History:
         """Whether a service's cool-down is running."""
         return self.cooling_until_ms.get(service, 0) > at_ms
 
-    def known_good(self, change: Change, changes: ChangeBook, policy: Policy) -> bool:
-        """Whether the version before a change was live for long enough, with no incident of its service meanwhile."""
-        began = change.started_ms
+    def known_good(self, change: Change, changes: ChangeBook, policy: Policy, others: Iterable[Ailing] = ()) -> bool:
+        """Whether the version to go back to was live just before a change for long enough, and its service well meanwhile.
+
+        Parameters
+        ----------
+        change : Change
+        changes : ChangeBook
+        policy : Policy
+        others : iterable of Ailing
+            Incidents that are open, but for the one that is judged.
+        """
+        # Another version than the one it replaced may be good, but was not seen to be.
+        if change.rollback.to_version is None or change.rollback.to_version != change.from_version:
+            return False
+        began_ms = change.started_ms
+        since_ms = began_ms - policy.known_good_ms
         for other in changes.changes.values():
             if other is change or other.service != change.service:
                 continue
             for region, reach in other.reach.items():
                 same_place = region is None or None in change.reach or region in change.reach
-                if same_place and began - policy.known_good_ms < (reach.finished_ms or reach.started_ms) <= began:
+                # One that is under way has not made a version live for any time at all.
+                if same_place and reach.started_ms <= began_ms and (reach.finished_ms is None or reach.finished_ms > since_ms):
                     return False
-        return not any(change.service in services and began - policy.known_good_ms < at_ms <= began for at_ms, services in self.closed)
+        return not any(
+            change.service in ill.services and ill.onset_ms <= began_ms and (ill.closed_ms is None or ill.closed_ms > since_ms)
+            for ill in (*self.closed, *others)
+        )
+
+    def forget(self, changes: ChangeBook, at_ms: int, policy: Policy) -> None:
+        """Drop what no later decision can depend on.
+
+        Parameters
+        ----------
+        changes : ChangeBook
+            What it has forgotten can be no suspect again.
+        at_ms : int
+            Now, or the onset of the oldest incident that is open.
+        policy : Policy
+        """
+        oldest_ms = min([at_ms - 2 * changes.lookback_ms, *(change.started_ms for change in changes.changes.values())]) - policy.known_good_ms
+        self.closed = [ill for ill in self.closed if ill.closed_ms is None or ill.closed_ms > oldest_ms]
+        self.rolled_back = {key: then for key, then in self.rolled_back.items() if key in changes.changes or at_ms - then < policy.max_rollbacks_per_ms}
+        self.cooling_until_ms = {service: until_ms for service, until_ms in self.cooling_until_ms.items() if until_ms > at_ms}

@@ -36,9 +36,12 @@ class Incident:
     last_signal: int = 0
     evidence: dict[str, float] = field(default_factory=dict)
     pinned: set[str] = field(default_factory=set)
+    #: Said to nobody but the timeline, since its service is only observed.
+    noted: bool = False
     paged: bool = False
     acted: bool = False
     failed: tuple[str, ...] | None = None
+    ailing: frozenset[str] = frozenset()
     told: tuple[object, ...] = ()
     shown: IncidentState | None = None
 
@@ -72,6 +75,15 @@ class Incident:
         else:
             self.away.pop(signal.series, None)
             self.returned_at = max(self.returned_at or 0, signal.onset)
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """Regions with an onset of their own."""
+        return frozenset(region for series in self.signals if (region := series.label("region")) is not None)
+
+    def onset_of(self, metric: str) -> int:
+        """First bucket of a metric's earliest symptom."""
+        return min(signal.onset for series, signal in self.signals.items() if series.metric == metric)
 
     @property
     def metrics(self) -> tuple[str, ...]:

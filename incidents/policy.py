@@ -30,6 +30,8 @@ class Facts:
         Deploy id of the first suspect.
     probability, second_probability : float
     needed_probability, needed_lead : float
+    away : bool
+        Some series is still away from its baseline.
     symptom_before : bool
         The symptom was there before the change reached the place.
     unreached_well : tuple of str
@@ -45,11 +47,12 @@ class Facts:
     rivals : tuple of str
         Other changes that reached the place within the lag window.
     reversible : bool
-        Declared so, with a version to go back to.
+        Declared so by every record, with a version to go back to.
     to_version : str or None
     target_known_good : bool
         That version was live long enough without an incident.
     rolled_back_before : bool
+        This change, in whatever scope: a wider one needs a person.
     rollbacks_left : int
     cool_down : bool
         The service's cool-down is running.
@@ -59,7 +62,7 @@ class Facts:
     missing : tuple of str
         Metrics whose last buckets are missing or uncertain.
     only_silence : bool
-        The incident rests on buckets closed by silence alone.
+        The incident rests on buckets closed by silence alone, or nearly so.
     feed_silent : bool
         The change feed has fallen silent.
     """
@@ -71,6 +74,7 @@ class Facts:
     second_probability: float
     needed_probability: float
     needed_lead: float
+    away: bool
     symptom_before: bool
     unreached_well: tuple[str, ...]
     version_nats: float
@@ -124,7 +128,7 @@ def _mode(f: Facts) -> tuple[bool, str]:
 
 
 def _verdict(f: Facts) -> tuple[bool, str]:
-    held = f.verdict == "guilty"
+    held = f.verdict == "guilty" and f.probability >= f.needed_probability
     return held, (
         f"{f.suspect} is the cause with a probability of {_pct(f.probability)}"
         if held
@@ -135,6 +139,10 @@ def _verdict(f: Facts) -> tuple[bool, str]:
 def _lead(f: Facts) -> tuple[bool, str]:
     lead = f.probability - f.second_probability
     return lead >= f.needed_lead, f"its lead over the second suspect is {_pct(lead)}, {_pct(f.needed_lead)} is needed"
+
+
+def _away(f: Facts) -> tuple[bool, str]:
+    return f.away, "it still hurts" if f.away else "everything has come back by itself: there is nothing left to undo"
 
 
 def _absent_before(f: Facts) -> tuple[bool, str]:
@@ -168,7 +176,7 @@ def _target(f: Facts) -> tuple[bool, str]:
     if f.to_version is None:
         return False, "no version to go back to is known"
     if not f.target_known_good:
-        return False, f"version {f.to_version} is not known to be good: it was not live for long enough without incident"
+        return False, f"version {f.to_version} is not known to be good: it was not live for long enough without incident just before"
     return True, f"version {f.to_version} was live before without incident"
 
 
@@ -209,6 +217,7 @@ CONDITIONS: tuple[tuple[str, Check], ...] = (
     ("mode", _mode),
     ("verdict", _verdict),
     ("lead", _lead),
+    ("away", _away),
     ("absent_before", _absent_before),
     ("grounds", _grounds),
     ("target", _target),

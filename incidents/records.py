@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Literal
 
 import msgspec
@@ -22,6 +23,8 @@ __all__ = [
 ChangeKind = Literal["code", "config", "flag", "migration", "infra"]
 Verdict = Literal["guilty", "no_change", "inconclusive"]
 Action = Literal["page", "rollback", "hold", "observe"]
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +83,9 @@ class ChangeSeen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """Made from content, so that a repeat changes nothing."""
-        return f"{self.deploy_id}/{self.region or '*'}/{self.stage}/{self.started_ms}"
+        """Made from all it says, so that a repeat changes nothing and a second author is no repeat."""
+        digest = blake2b(_ENCODER.encode(self), digest_size=8).hexdigest()
+        return f"{self.deploy_id}/{self.region or '*'}/{self.stage}/{self.started_ms}/{digest}"
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
