@@ -44,7 +44,8 @@ class Chain:
         self.offsets = dict.fromkeys(self.places, 0)
         self.lateness_ms = max(source.lateness_ms for source in settings.sources.values())
         self.changes: list[ChangeSeen] = sorted(
-            {seen.id: seen for line in shop.deploys for seen in sightings(line, environment=settings.environment)}.values(), key=lambda seen: (seen.seen_ms, seen.id)
+            {seen.id: seen for line in shop.deploys for seen in sightings(line, environment=settings.environment)}.values(),
+            key=lambda seen: (seen.seen_ms, seen.id),
         )
         self.known = 0
         self.timeline: list[bytes] = []
@@ -70,7 +71,7 @@ class Chain:
 
     def snapshots(self) -> list[bytes]:
         """State of every stage but the desk, whose bytes also say which of its ticks share their names with the detect stage's."""
-        return [each.snapshot() for each in (*self.ingests.values(), self.merger, self.detect)]
+        return [*(each.snapshot() for each in self.ingests.values()), self.merger.snapshot(), self.detect.snapshot()]
 
     def _merge(self, block: Block | None) -> None:
         closed = None if block is None else self.merger.feed(block)
@@ -98,7 +99,9 @@ class Chain:
 def parted(shop: Shop, partitions: dict[str, int]) -> dict[Place, list[bytes]]:
     """Lines of every partition, in its order of arrival: a source's events are dealt out in turn."""
     return {
-        (source, number): [event.line for event in events[number :: partitions[source]]] for source, events in shop.events.items() for number in range(partitions[source])
+        (source, number): [event.line for event in events[number :: partitions[source]]]
+        for source, events in shop.events.items()
+        for number in range(partitions[source])
     }
 
 

@@ -38,7 +38,7 @@ def test_the_shop_has_an_incident_to_speak_of(which: str, request: pytest.Fixtur
     assert incident["regions"] == [HURT]
     assert ("promised_minutes" in incident["metrics"]) == (which == "expected_long")
     assert {"page", "hold", "rollback"} == {decision["action"] for decision in incident["decisions"]}
-    assert [line["event"] for line in lines][0::len(lines) - 1] == ["opened", "closed"]
+    assert [line["event"] for line in lines][0 :: len(lines) - 1] == ["opened", "closed"]
 
 
 def test_two_hash_seeds_give_the_same_bytes(tmp_path: Path, expected_long: list[bytes]) -> None:
@@ -67,7 +67,9 @@ def test_copies_change_nothing(tmp_path: Path, expected: list[bytes]) -> None:
     def again(event: Event) -> list[Event]:
         return [event, replace(event, arrival_ms=event.arrival_ms + 4000)]
 
-    run = replayed(tmp_path / "case", SHORT.with_events(**{source: arrived(copy for event in events for copy in again(event)) for source, events in SHORT.events.items()}))
+    run = replayed(
+        tmp_path / "case", SHORT.with_events(**{source: arrived(copy for event in events for copy in again(event)) for source, events in SHORT.events.items()})
+    )
     assert all(source["doubled"] == source["kept"] > 0 for source in run.summary["sources"].values())
     assert run.timeline == expected
 
@@ -86,7 +88,6 @@ def _until(shop: Shop, minutes: float, *, by: str) -> Shop:
     events = {source: [event for event in events if getattr(event, by) < when_ms] for source, events in shop.events.items()}
     deploys = [line for line in shop.deploys if ms_of(msgspec.json.decode(line)["started_at"]) < when_ms]
     return replace(shop, events=events, deploys=deploys, hours=shop.hours + (when_ms - shop.end_ms) / HOUR_MS)
-
 
 
 @pytest.mark.parametrize("minutes", [-10.0, 0.7, 1.55, 2.1, 6.0, 13.0, 28.0])
