@@ -62,7 +62,7 @@ def _time_ms(value: str | int, name: str) -> int:
             raise ChangeRefusedError(msg)
         when_ms = round(moment.timestamp() * 1000)
     if not 946_684_800_000 <= when_ms < 4_102_444_800_000:
-        msg = f"{name} {value} lies outside the years {ACTUAL_YEARS[0]} to {ACTUAL_YEARS[1]}; epoch times are in ms"
+        msg = f"{name} {str(value)[:40]} lies outside the years {ACTUAL_YEARS[0]} to {ACTUAL_YEARS[1]}; epoch times are in ms"
         raise ChangeRefusedError(msg)
     return when_ms
 
