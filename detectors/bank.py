@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.baseline import Epoch, RateBaseline
-from rollguard.detectors.evidence import DetectorState, Floats, Tilts, bin_tilts, binomial_tilts, count_tilts
-from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, tilts_for
-from rollguard.detectors.sums import row_sums
+from rollguard.detectors.evidence import LOUDEST_NATS, DetectorState, Floats, Tilts, bin_tilts, binomial_tilts, count_tilts
+from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch, tilts_for
+from rollguard.detectors.sums import row_sums, sums_by_row
 
 __all__ = ["EPOCH_MS", "Accounts", "RateBank", "Recursion", "ShareBank"]
 
@@ -49,7 +49,7 @@ class Accounts:
 class Recursion:
     """The statistics of one bank, stepped through the log ratios of a batch of buckets."""
 
-    _derived = ("log_ratio", "ratio", "start", "young")
+    _derived = ("log_ratio", "missing", "ratio", "start", "young")
 
     def __init__(self, n_tilts: int) -> None:
         self.n_tilts = n_tilts
@@ -59,6 +59,7 @@ class Recursion:
     def _rederive(self) -> None:
         self.log_ratio: Floats = np.zeros((0, 0, self.n_tilts))
         self.ratio: Floats = self.log_ratio
+        self.missing: Bools = np.zeros((0, 0), dtype=bool)
         self.young: Ints = np.zeros(0, dtype=np.int64)
         self.start = 0
 
@@ -68,10 +69,12 @@ class Recursion:
             column = getattr(self.state, name)
             setattr(self.state, name, np.concatenate([column, np.zeros((extra, self.n_tilts), dtype=column.dtype)]))
 
-    def load(self, start: int, log_ratio: Floats, ready: Bools) -> None:
-        """Take in the (n_buckets, n_series, n_tilts) log ratios of some buckets, and which series may speak."""
+    def load(self, start: int, log_ratio: Floats, present: Bools, ready: Bools) -> None:
+        """Take in the (n_buckets, n_series, n_tilts) log ratios of some buckets, which of them are known, and which series may speak."""
         self.start = start
+        log_ratio[~(present & ready)] = 0.0
         self.log_ratio = log_ratio
+        self.missing = ~present
         self.young = np.flatnonzero(~ready)
         if ready.any():
             self.ratio = np.exp(log_ratio)
@@ -81,7 +84,7 @@ class Recursion:
         if len(self.young) == len(self.state.sr):
             return np.zeros(len(self.state.sr))
         at = bucket - self.start
-        value = self.state.step(bucket, self.log_ratio[at], self.ratio[at])
+        value = self.state.step(bucket, self.log_ratio[at], self.ratio[at], np.flatnonzero(self.missing[at]))
         if len(self.young):
             self.state.forget(self.young)
             value[self.young] = 0.0
@@ -183,8 +186,7 @@ class RateBank(_Bank):
         log_ratio = np.zeros((*x.shape, len(self.factors)))
         if self.tilts is not None and self.ready.any():
             log_ratio = self.tilts.log_ratios((x, w) if self.odds else (x,))
-            log_ratio[~(present & self.ready)] = 0.0
-        self.recursion.load(start, log_ratio, self.ready)
+        self.recursion.load(start, log_ratio, present, self.ready)
         for t in range(len(x)):
             self.sums = [total + part[t] for total, part in zip(self.sums, (x, w, expected), strict=True)]
         return Accounts(x, expected, expected * noise, self.error)
@@ -192,7 +194,8 @@ class RateBank(_Bank):
     def close_epoch(self, suspected: Bools) -> None:
         """End the epoch: the baseline learns from it, except for the series under suspicion."""
         if self.epoch is not None:
-            self.baseline.learn(Epoch(self.epoch, *self.sums), suspected)
+            observed, exposure, expected = self.sums
+            self.baseline.learn(Epoch(self.epoch, observed, exposure, expected, suspected))
             self.epoch = None
 
     def describe(self, tilt: int) -> str:
@@ -238,16 +241,16 @@ class ShareBank(_Bank):
         self.epoch: int | None = None
         self.outer_share: Floats = np.zeros(0)
         self.scatter: Floats = np.zeros(0)
-        self.tilts: Tilts | None = None
+        self.tilts: list[Tilts] = []
         self.ready: Bools = np.zeros(0, dtype=bool)
         self.sums: Floats = np.zeros((0, N_BINS))
 
-    def grow(self, n_series: int) -> None:
-        """Make room for more series."""
+    def grow(self, n_series: int, paths: Ints) -> None:
+        """Make room for more series; `paths` as in `ShareBaseline.grow`."""
         extra = n_series - self.baseline.n_series
         if extra <= 0:
             return
-        self.baseline.grow(n_series)
+        self.baseline.grow(n_series, paths)
         self.recursion.grow(extra)
         self.sums = np.concatenate([self.sums, np.zeros((extra, N_BINS))])
         if self.epoch is not None:
@@ -270,25 +273,22 @@ class ShareBank(_Bank):
             self.sums = np.zeros((self.baseline.n_series, N_BINS))
             self._prepare(epoch)
         used = np.where(present[:, :, None], counts, 0.0)
-        log_ratio = np.zeros((*present.shape, len(self.names)))
-        if self.tilts is not None and self.ready.any():
-            log_ratio = self.tilts.log_ratios(tuple(used[:, :, j] for j in range(N_BINS)))
-            log_ratio[~(present & self.ready)] = 0.0
-        self.recursion.load(start, log_ratio, self.ready)
+        self.recursion.load(start, self._log_ratios(used), present, self.ready)
         for t in range(len(used)):
             self.sums += used[t]
         outer = used[:, :, OUTER[0]].copy()
         for j in OUTER[1:]:
             outer += used[:, :, j]
-        trials = row_sums(used)
-        expected = trials * self.outer_share
-        variance = expected * (1.0 - self.outer_share) * self.scatter
+        # What to expect of a pooled series follows from which of its parts the events came: a mix that shifts is no change.
+        trials = row_sums(used) * self.outer_share
+        expected = self.baseline.pool(trials)
+        variance = self.baseline.pool(trials * (1.0 - self.outer_share)) * self.scatter
         return Accounts(outer, expected, variance, np.zeros(self.baseline.n_series))
 
     def close_epoch(self, suspected: Bools) -> None:
         """End the epoch, as in `RateBank`."""
         if self.epoch is not None:
-            self.baseline.learn(self.sums.copy(), suspected)
+            self.baseline.learn(ShareEpoch(self.sums.copy(), suspected))
             self.epoch = None
 
     def describe(self, tilt: int) -> str:
@@ -300,10 +300,26 @@ class ShareBank(_Bank):
         n = self.baseline.n_series
         self.scatter = self.baseline.scatter()
         if self.baseline.cut is None or not n:
-            self.ready, self.tilts, self.outer_share = np.zeros(n, dtype=bool), None, np.zeros(n)
+            self.ready, self.tilts, self.outer_share = np.zeros(n, dtype=bool), [], np.zeros(n)
             return
         shares = self.baseline.shares()
         self.ready = self.baseline.epochs >= self.warmup_epochs
         tilts, _ = tilts_for(shares[0], self.worse)
-        self.tilts = bin_tilts(shares, tilts, np.full(n, SHARE_BAND), self.scatter)
+        finest = self.baseline.finest
+        # For each way of pooling: the parts' coefficients, tempered by what their pooled series has shown.
+        self.tilts = [bin_tilts(shares[finest], tilts, np.full(len(finest), SHARE_BAND), self.scatter[rows]) for rows in self.baseline.paths.T]
         self.outer_share = row_sums(np.ascontiguousarray(shares[:, OUTER]))
+
+    def _log_ratios(self, counts: Floats) -> Floats:
+        """(n_buckets, n_series, n_tilts) nats: of a pooled series the sum over its parts, so that its evidence never depends on their mix."""
+        shape = (*counts.shape[:2], len(self.names))
+        if not self.tilts or not self.ready.any():
+            return np.zeros(shape)
+        finest = self.baseline.finest
+        # A part that is too young to know its own shares has no say in the pooled series either.
+        spoken = np.where(self.ready[finest, None], counts[:, finest], 0.0)
+        statistics = tuple(spoken[:, :, j] for j in range(N_BINS))
+        total = np.zeros(shape)
+        for tilts, rows in zip(self.tilts, self.baseline.paths.T, strict=True):
+            total += sums_by_row(tilts.log_ratios(statistics), rows, shape[1])
+        return np.clip(total, -LOUDEST_NATS, LOUDEST_NATS, out=total)

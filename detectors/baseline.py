@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -56,12 +56,15 @@ class Epoch:
         Epochs since 1970.
     observed, exposure, expected : (n_series,) float64
         Events, exposure (buckets, or trials of the other kind) and events expected; missing buckets left out.
+    suspected : (n_series,) bool
+        Series under suspicion at its end.
     """
 
     number: int
     observed: Floats
     exposure: Floats
     expected: Floats
+    suspected: Bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,9 @@ class RateBaseline:
     >>> baseline = RateBaseline(300_000)
     >>> baseline.grow(np.array([0]))
     >>> for number in range(20):
-    ...     baseline.learn(Epoch(number, np.array([50.0]), np.array([30.0]), np.array([50.0])), np.array([False]))
-    >>> baseline.rate(20).round(3)
-    array([1.667])
+    ...     baseline.learn(Epoch(number, np.array([50.0]), np.array([30.0]), np.array([50.0]), np.array([False])))
+    >>> baseline.rate(20).round(2)
+    array([1.67])
     """
 
     #: Arrays with one row a series, and how wide each is.
@@ -135,8 +138,8 @@ class RateBaseline:
             return
         self.parents = parents
         for name, column in self.columns.items():
-            self.columns[name] = np.concatenate([column, np.zeros((extra, *column.shape[1:]))])
-        self.waiting = deque(Epoch(e.number, *(np.concatenate([getattr(e, f.name), np.zeros(extra)]) for f in fields(Epoch)[1:])) for e in self.waiting)
+            self.columns[name] = _longer(column, extra)
+        self.waiting = deque(Epoch(e.number, *(_longer(getattr(e, f.name), extra) for f in fields(Epoch)[1:])) for e in self.waiting)
         self.n_series = n_series
         self.factors = self._factors()
 
@@ -168,25 +171,20 @@ class RateBaseline:
         scatter = (EPOCHS_PER_HOUR + c["scatter_sum"]) / (EPOCHS_PER_HOUR + c["scatter_weight"])
         return BaselineError(np.sqrt(np.maximum(squared, 1e-6)), np.maximum(scatter, 1.0))
 
-    def learn(self, epoch: Epoch, suspected: Bools) -> None:
+    def learn(self, epoch: Epoch) -> None:
         """Take a finished epoch; what is old enough enters level, profile and record.
 
         Parameters
         ----------
         epoch : Epoch
-            The epoch that has just ended.
-        suspected : (n_series,) bool
-            Series under suspicion now: nothing of the waiting time is learnt for them.
+            The epoch that has just ended. For a series under suspicion nothing of the waiting time is learnt now, and
+            nothing of this epoch later, even if it has returned by then.
         """
         self.waiting.append(epoch)
-        if len(self.waiting) <= (LAG_EPOCHS if self.days else 0):
-            return
-        while len(self.waiting) > LAG_EPOCHS:
-            self._absorb(self.waiting.popleft(), suspected)
-        if not self.days:
-            # The first day has no profile to hold on to: the level may follow at once.
-            while self.waiting:
-                self._absorb(self.waiting.popleft(), suspected)
+        # The first day has no profile to hold on to: the level may follow at once.
+        while len(self.waiting) > (LAG_EPOCHS if self.days else 0):
+            old = self.waiting.popleft()
+            self._absorb(old, old.suspected | epoch.suspected)
 
     def accept(self, rows: Bools) -> None:
         """Let these series find their new level from now on."""
@@ -213,15 +211,16 @@ class RateBaseline:
         c["day_exposure"][:, slot] += epoch.exposure
         if self.days:
             # Before a day is known, errors are the missing profile's, not the baseline's.
-            self._record_errors(epoch, known & ~held)
+            self._record_errors(epoch, clipped, known & ~held)
         self.epochs_in_day += 1
         if self.epochs_in_day * self.epoch_ms >= DAY_MS:
-            self._close_day()
+            self._close_day(epoch.number)
 
-    def _record_errors(self, epoch: Epoch, rows: Bools) -> None:
+    def _record_errors(self, epoch: Epoch, observed: Floats, rows: Bools) -> None:
         at = self.epochs_in_hour
         c = self.columns
-        c["hour_observed"][:, at] = np.where(rows, epoch.observed, 0.0)
+        # Clipped as for the level: one wild epoch must not widen the band or temper the evidence for days.
+        c["hour_observed"][:, at] = np.where(rows, observed, 0.0)
         c["hour_expected"][:, at] = np.where(rows, epoch.expected, 0.0)
         c["hour_exposure"] += np.where(rows, epoch.exposure, 0.0)
         self.epochs_in_hour += 1
@@ -264,10 +263,11 @@ class RateBaseline:
         c["scatter_sum"] = c["scatter_sum"] * SCATTER_DECAY + weight * total
         c["scatter_weight"] = c["scatter_weight"] * SCATTER_DECAY + weight * np.maximum(used, 0.0)
 
-    def _close_day(self) -> None:
+    def _close_day(self, last: int) -> None:
         c = self.columns
         total_events = row_sums(c["day_events"])
-        total_exposure = row_sums(c["day_exposure"])
+        # Weighed by what is known of the day so far, or a series that began at noon would take its afternoon for a whole day.
+        total_exposure = row_sums(c["day_exposure"] * self.factors)
         with np.errstate(divide="ignore", invalid="ignore"):
             day_rate = np.where(total_exposure > 0.0, total_events / total_exposure, 0.0)
         c["profile_events"] = c["profile_events"] * DAY_DECAY + c["day_events"]
@@ -278,17 +278,14 @@ class RateBaseline:
         self.epochs_in_day = 0
         before = self.factors
         self.factors = self._factors()
-        self._keep_level(before)
+        self._keep_level(before, last)
 
-    def _keep_level(self, before: Floats) -> None:
-        """A new profile must not move the level: the recent past is weighed by the new factors."""
-        last = self.waiting[-1].number if self.waiting else 0
-        if not last:
-            return
-        slots = [self._slot(last - k) for k in range(1, LEVEL_HALF_LIFE_EPOCHS)]
-        old = row_sums(before[:, slots])
-        new = row_sums(self.factors[:, slots])
-        self.columns["level_exposure"] *= new / old
+    def _keep_level(self, before: Floats, last: int) -> None:
+        """A new profile must not move the level: its past, up to the epoch `last`, is weighed by the new factors."""
+        past = range(last, last - 5 * LEVEL_HALF_LIFE_EPOCHS, -1)
+        weights = LEVEL_DECAY ** np.arange(len(past))
+        slots = [self._slot(number) for number in past]
+        self.columns["level_exposure"] *= row_sums(self.factors[:, slots] * weights) / row_sums(before[:, slots] * weights)
 
     def _factors(self) -> Floats:
         """(n_series, SLOTS_PER_DAY) time-of-day factors, shrunk to the pooled series' profile."""
@@ -315,6 +312,10 @@ class RateBaseline:
         low = int(np.floor(position))
         part = position - low
         return self.factors[:, low % SLOTS_PER_DAY] * (1.0 - part) + self.factors[:, (low + 1) % SLOTS_PER_DAY] * part
+
+
+def _longer(column: npt.NDArray[Any], extra: int) -> npt.NDArray[Any]:
+    return np.concatenate([column, np.zeros((extra, *column.shape[1:]), dtype=column.dtype)])
 
 
 #: Triangular kernel over slots; 45 minutes to each side.

@@ -16,7 +16,7 @@ from rollguard.detectors.budget import log_thresholds
 from rollguard.detectors.evidence import DetectorState, Floats, Tilts
 from rollguard.detectors.records import Account, SeriesName, Signal, Tick
 from rollguard.detectors.series import SeriesTree
-from rollguard.detectors.shares import ShareBaseline
+from rollguard.detectors.shares import ShareBaseline, ShareEpoch
 from rollguard.detectors.watch import Chunk, CountWatch, KeyRows, RatioWatch, ShareWatch, Watch, watch_for
 from rollguard.streams import Closed, Measure, StateCodec, measures
 
@@ -24,8 +24,6 @@ __all__ = ["Detect"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-
-SUSPICION = math.exp(SUSPICION_NATS)
 
 
 @dataclass(slots=True)
@@ -41,7 +39,6 @@ class _Watched:
     against: str | None
     log_threshold: Floats
     threshold: Floats
-    value: Floats
 
 
 class Detect:
@@ -61,7 +58,7 @@ class Detect:
         self.settings = settings
         self.buckets_per_epoch = max(1, EPOCH_MS // settings.bucket_ms)
         numbers = {measure: number for number, measure in enumerate(measures(settings))}
-        self.watched = [_watched(settings, name, numbers) for name, metric in settings.metrics.items() if metric.watch]
+        self.watched = [_watched(settings, name, numbers) for name, metric in sorted(settings.metrics.items()) if metric.watch]
         self.next_bucket: int | None = None
 
     def feed(self, closed: Closed) -> list[Signal | Tick]:
@@ -140,7 +137,7 @@ class Detect:
             doubtful=np.bincount(closed.bucket[rows][doubtful] - start, weights=closed.value[rows][doubtful], minlength=end - start).astype(np.float64),
         )
         accounts = w.watch.load(chunk)
-        n = len(w.watch.tree.names)
+        n = len(w.watch.tree.parents)
         w.alarms.grow(n, w.watch.lead.shape[1])
         if len(w.threshold) < n:
             # A series that has just been seen for the first time cannot speak before its warm-up.
@@ -151,10 +148,10 @@ class Detect:
 
     def _step(self, w: _Watched, bucket: int, signals: list[Signal]) -> None:
         value = w.watch.step(bucket)
-        w.value = value
         if not w.alarms.away.any() and not (value >= w.threshold).any():
             return
         left, returned, since = w.alarms.step(bucket, value, w.watch.lead, w.threshold)
+        name = w.watch.tree.name
         for row in left.tolist():
             direction, onset, nats = w.watch.best(row)
             # A change point is known to about the number of buckets that give one nat or two.
@@ -162,7 +159,7 @@ class Detect:
             signals.append(
                 Signal(
                     kind="left",
-                    series=w.watch.tree.names[row],
+                    series=name(row),
                     bucket=bucket,
                     onset=onset,
                     onset_error=error,
@@ -175,7 +172,7 @@ class Detect:
             signals.append(
                 Signal(
                     kind="returned",
-                    series=w.watch.tree.names[row],
+                    series=name(row),
                     bucket=bucket,
                     onset=back,
                     onset_error=0.5,
@@ -188,31 +185,15 @@ class Detect:
             w.watch.forget(returned)
 
     def _tick(self, loaded: list[tuple[_Watched, tuple[Chunk, Accounts]]], bucket: int, start: int) -> Tick:
-        at = bucket - start
         return Tick(
             bucket=bucket,
             ready=any(w.watch.n_ready for w in self.watched),
-            accounts=tuple(
-                Account(
-                    metric=w.name,
-                    series=w.watch.tree.names,
-                    observed=accounts.observed[at],
-                    expected=accounts.expected[at],
-                    variance=accounts.variance[at],
-                    error=accounts.error,
-                    missing=bool(chunk.missing[at]),
-                    silent=bool(chunk.silent[at]),
-                    events=float(chunk.events[at]),
-                    doubtful=float(chunk.doubtful[at]),
-                    split=w.watch.split(at),
-                )
-                for w, (chunk, accounts) in loaded
-            ),
+            accounts=tuple(_account(w, chunk, accounts, bucket, bucket - start) for w, (chunk, accounts) in loaded),
         )
 
     def _close_epoch(self) -> None:
         for w in self.watched:
-            w.watch.close_epoch((w.value >= SUSPICION) | w.alarms.away)
+            w.watch.close_epoch((w.watch.suspicion >= SUSPICION_NATS) | w.alarms.away)
             w.log_threshold = log_thresholds(self.settings, len(self.watched), w.watch.tree)
             w.threshold = np.exp(w.log_threshold)
 
@@ -221,13 +202,31 @@ _CODEC = StateCodec(
     "detect",
     (
         _Watched, Alarms, CountWatch, DetectorState, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recursion,
-        SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareWatch, Tilts,
+        SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareWatch, Tilts,
     ),
 )  # fmt: skip
 
 
 def _id(signal: Signal) -> str:
     return signal.id
+
+
+def _account(w: _Watched, chunk: Chunk, accounts: Accounts, bucket: int, at: int) -> Account:
+    # A series that the chunk meets only later has no place in this bucket yet.
+    n = w.watch.n_known(bucket)
+    return Account(
+        metric=w.name,
+        series=w.watch.tree.first_names(n),
+        observed=accounts.observed[at, :n],
+        expected=accounts.expected[at, :n],
+        variance=accounts.variance[at, :n],
+        error=accounts.error[:n],
+        missing=bool(chunk.missing[at]),
+        silent=bool(chunk.silent[at]),
+        events=float(chunk.events[at]),
+        doubtful=float(chunk.doubtful[at]),
+        split=w.watch.split(at),
+    )
 
 
 def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Watched:
@@ -243,5 +242,4 @@ def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Wat
         against=metric.against,
         log_threshold=np.zeros(0),
         threshold=np.zeros(0),
-        value=np.zeros(0),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DetectorState", "Floats", "Tilts", "bin_tilts", "binomial_tilts", "count_tilts", "ratios_above", "ratios_below"]
+__all__ = ["LOUDEST_NATS", "DetectorState", "Floats", "Tilts", "bin_tilts", "binomial_tilts", "count_tilts", "ratios_above", "ratios_below"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -176,7 +176,7 @@ class DetectorState:
         self.cusum: Floats = np.zeros((n_series, n_tilts))
         self.onset: npt.NDArray[np.int64] = np.zeros((n_series, n_tilts), dtype=np.int64)
 
-    def step(self, bucket: int, log_ratio: Floats, ratio: Floats) -> Floats:
+    def step(self, bucket: int, log_ratio: Floats, ratio: Floats, missing: npt.NDArray[np.int64] | None = None) -> Floats:
         """Take one bucket and return the e-detector's value of every series.
 
         Parameters
@@ -184,7 +184,9 @@ class DetectorState:
         bucket : int
             Index of the bucket.
         log_ratio, ratio : (n_series, n_tilts) float64
-            Log likelihood ratios and their exponentials. A missing bucket has 0 and 1: it is evidence of nothing.
+            Log likelihood ratios and their exponentials.
+        missing : (n,) int64, optional
+            Rows that keep their state. A ratio of one would not do: `1 + R` grows by one for each bucket in which nothing was seen.
 
         Returns
         -------
@@ -192,6 +194,8 @@ class DetectorState:
             Mean over tilts of the Shiryaev-Roberts statistics.
         """
         sr = self.sr
+        rows = np.zeros(0, dtype=np.int64) if missing is None else missing
+        held = (sr[rows], self.cusum[rows], self.onset[rows])
         sr += 1.0
         sr *= ratio
         np.minimum(sr, CEILING, out=sr)
@@ -199,6 +203,8 @@ class DetectorState:
         np.copyto(self.onset, bucket, where=restart)
         np.maximum(self.cusum, 0.0, out=self.cusum)
         self.cusum += log_ratio
+        if len(rows):
+            sr[rows], self.cusum[rows], self.onset[rows] = held
         # The tilts of one series lie side by side, so the order of adding depends on their number alone.
         value: Floats = sr.sum(axis=1)
         value /= sr.shape[1]

@@ -37,16 +37,26 @@ class SeriesTree:
         self.watched = watched
         self.levels: list[int] = [0]
         self.parents: list[int] = [0]
+        #: Rows of each finest series' events, as in `rows`, in the order in which they were added.
+        self.paths: list[tuple[int, ...]] = [] if watched else [(0,)]
         self._names: list[SeriesName] = [SeriesName(metric=metric)]
         self._frozen: tuple[SeriesName, ...] = tuple(self._names)
         self._row: dict[tuple[tuple[str, str], ...], int] = {(): 0}
 
     @property
     def names(self) -> tuple[SeriesName, ...]:
-        """Names of all rows; the same object until a row is added."""
-        if len(self._frozen) != len(self._names):
-            self._frozen = tuple(self._names)
+        """Names of all rows."""
+        return self.first_names(len(self._names))
+
+    def first_names(self, n: int) -> tuple[SeriesName, ...]:
+        """Names of the first rows; the same object as long as their number is the same."""
+        if len(self._frozen) != n:
+            self._frozen = tuple(self._names[:n])
         return self._frozen
+
+    def name(self, row: int) -> SeriesName:
+        """Name of a row."""
+        return self._names[row]
 
     @property
     def n_levels(self) -> int:
@@ -66,6 +76,7 @@ class SeriesTree:
         tuple of int
             `n_levels` rows.
         """
+        known = len(self._names)
         pairs = tuple(zip(self.watched, values, strict=True))
         found = [0]
         for level, pair in enumerate(pairs, start=1):
@@ -74,7 +85,10 @@ class SeriesTree:
             # A place has its own day, so the finest series borrow their profile from it.
             place = next((row for row, pair in zip(found[1:], pairs, strict=True) if pair[0] == "region"), found[1])
             found.append(self._find(pairs, len(pairs) + 1, place))
-        return tuple(found)
+        path = tuple(found)
+        if path[-1] >= known:
+            self.paths.append(path)
+        return path
 
     def level_sizes(self) -> Ints:
         """How many series share each row's level, for every row."""

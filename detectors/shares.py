@@ -7,6 +7,7 @@ shares, shrunk to the pooled ones.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from rollguard.detectors.baseline import EPOCHS_PER_HOUR, FREEZE_EPOCHS, LAG_EPOCHS
 from rollguard.detectors.evidence import Floats
-from rollguard.detectors.sums import column_sum, row_sums
+from rollguard.detectors.sums import column_sum, row_sums, sums_by_row
 
 __all__ = ["QUANTILES", "TILT_NAMES", "ShareBaseline", "bin_scores", "tilts_for"]
 
@@ -31,6 +32,8 @@ SCATTER_DECAY = 0.5 ** (1.0 / 24)
 SCATTER_PRIOR_HOURS = 6.0
 #: Events of its own a series needs before its own shares weigh as much as the pooled ones.
 SHARE_PRIOR_EVENTS = 200.0
+#: An epoch of more than so many times the usual number of events weighs no more.
+HEAVIEST_EPOCH = 3.0
 #: Events of the first day needed before bins are cut; a day with fewer waits for the next.
 CUT_EVENTS = 500
 
@@ -91,6 +94,22 @@ def tilts_for(shares: Floats, worse: str) -> tuple[Floats, Ints]:
     return np.stack([tilt for _, tilt in rows]), np.array([name for name, _ in rows], dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class ShareEpoch:
+    """Sums of one epoch of buckets, for every series.
+
+    Attributes
+    ----------
+    counts : (n_series, n_bins) float64
+        Events in each quantile bin; all zero before the bins are cut.
+    suspected : (n_series,) bool
+        Series under suspicion at its end.
+    """
+
+    counts: Floats
+    suspected: Bools
+
+
 class ShareBaseline:
     """Causal shares of quantile bins for many series, as columns. Row 0 is the pooled series of the metric.
 
@@ -114,17 +133,33 @@ class ShareBaseline:
         self.hour: Floats = np.zeros((0, N_BINS))
         self.hour_expected: Floats = np.zeros((0, N_BINS))
         self.epochs_in_hour = 0
-        self.waiting: deque[Floats] = deque()
+        self.waiting: deque[ShareEpoch] = deque()
+        self.paths: Ints = np.zeros((0, 1), dtype=np.int64)
 
-    def grow(self, n_series: int) -> None:
-        """Make room for more series; a new one starts without a past."""
+    @property
+    def finest(self) -> Ints:
+        """(n_parts,) int64: rows of the finest series, of which all others are made."""
+        return self.paths[:, -1]
+
+    def grow(self, n_series: int, paths: Ints) -> None:
+        """Make room for more series; a new one starts without a past.
+
+        Parameters
+        ----------
+        n_series : int
+        paths : (n_parts, n_levels) int64
+            For each finest series the rows that its events count in; its own is the last.
+        """
         extra = n_series - self.n_series
         if extra <= 0:
             return
+        self.paths = paths
         for name in ("counts", "epochs", "frozen", "scatter_sum", "scatter_weight", "hour", "hour_expected"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((extra, *column.shape[1:]))]))
-        self.waiting = deque(np.concatenate([w, np.zeros((extra, N_BINS))]) for w in self.waiting)
+        self.waiting = deque(
+            ShareEpoch(np.concatenate([w.counts, np.zeros((extra, N_BINS))]), np.concatenate([w.suspected, np.zeros(extra, dtype=bool)])) for w in self.waiting
+        )
         self.n_series = n_series
 
     def learn_fine(self, bins: Ints, counts: Ints) -> None:
@@ -139,6 +174,20 @@ class ShareBaseline:
             raise ValueError(msg)
         return np.searchsorted(self.cut, bins, side="left")
 
+    def pool(self, values: Floats) -> Floats:
+        """Replace what stands in the row of a pooled series by the sum of what its finest series hold.
+
+        Parameters
+        ----------
+        values : (n, n_series) or (n, n_series, k) float64
+        """
+        width = values.shape[2] if values.ndim > 2 else 1
+        parts = values[:, self.finest].reshape(len(values), len(self.paths), width)
+        total = np.zeros((len(values), self.n_series, width))
+        for rows in self.paths.T:
+            total += sums_by_row(parts, rows, self.n_series)
+        return total.reshape(values.shape)
+
     def shares(self) -> Floats:
         """(n_series, n_bins) shares that sum to one, shrunk to the pooled series'."""
         pooled = self.counts[0] + 0.5
@@ -151,39 +200,35 @@ class ShareBaseline:
         """(n_series,) variance of hourly bin counts relative to the multinomial's, >= 1: the baseline's own error."""
         return np.maximum((SCATTER_PRIOR_HOURS + self.scatter_sum) / (SCATTER_PRIOR_HOURS + self.scatter_weight), 1.0)
 
-    def learn(self, counts: Floats, suspected: Bools) -> None:
-        """Take a finished epoch.
-
-        Parameters
-        ----------
-        counts : (n_series, n_bins) float64
-            Events in each quantile bin; all zero before the bins are cut.
-        suspected : (n_series,) bool
-            Series under suspicion now.
-        """
+    def learn(self, epoch: ShareEpoch) -> None:
+        """Take a finished epoch, as in `RateBaseline.learn`."""
         self.seen_epochs += 1
         if self.cut is None:
             if self.seen_epochs >= self.epochs_per_day and sum(self.fine.values()) >= CUT_EVENTS:
                 self._cut()
             return
-        self.waiting.append(counts)
+        self.waiting.append(epoch)
         if len(self.waiting) <= LAG_EPOCHS:
             return
         old = self.waiting.popleft()
+        suspected = old.suspected | epoch.suspected
         self.frozen = np.where(suspected, self.frozen + 1.0, 0.0)
         learning = ~(suspected & (self.frozen <= FREEZE_EPOCHS))
-        self._record(old, learning)
-        self.counts = np.where(learning[:, None], self.counts * SHARE_DECAY + old, self.counts)
-        self.epochs += row_sums(old) > 0.0
+        # One wild epoch weighs no more than a few ordinary ones, and a new series may have as many events as its prior at once.
+        n = row_sums(old.counts)
+        most = SHARE_PRIOR_EVENTS + HEAVIEST_EPOCH * (1.0 - SHARE_DECAY) * row_sums(self.counts)
+        weight = np.where(learning, np.minimum(most / np.maximum(n, 1.0), 1.0), 0.0)[:, None]
+        self._record(old.counts, weight)
+        self.counts = np.where(learning[:, None], self.counts * SHARE_DECAY + weight * old.counts, self.counts)
+        self.epochs += n > 0.0
 
     def accept(self, rows: Bools) -> None:
         """Let these series find their new shares from now on."""
         self.frozen[rows] = FREEZE_EPOCHS
 
-    def _record(self, counts: Floats, learning: Bools) -> None:
-        used = np.where(learning[:, None], counts, 0.0)
-        self.hour += used
-        self.hour_expected += row_sums(used)[:, None] * self.shares()
+    def _record(self, counts: Floats, weight: Floats) -> None:
+        self.hour += weight * counts
+        self.hour_expected += weight * self.pool((row_sums(counts)[:, None] * self.shares())[None])[0]
         self.epochs_in_hour += 1
         if self.epochs_in_hour < EPOCHS_PER_HOUR:
             return

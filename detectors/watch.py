@@ -92,8 +92,15 @@ class Watch(Protocol):
         """(n_series, n_tilts) nats since onset."""
 
     @property
+    def suspicion(self) -> Floats:
+        """(n_series,) nats that speak for a change by now."""
+
+    @property
     def n_ready(self) -> int:
         """Series that have been seen for long enough."""
+
+    def n_known(self, bucket: int) -> int:
+        """How many series, the first ones of the tree, have been seen by the end of a bucket."""
 
     def forget(self, rows: Ints) -> None:
         """Start the evidence of these series again."""
@@ -103,24 +110,50 @@ class Watch(Protocol):
 
 
 class KeyRows:
-    """Which rows of a tree each key counts in; looked up once a key."""
+    """Which rows of a tree each key counts in, looked up once a key; and in which bucket each row was first seen."""
 
     def __init__(self, tree: SeriesTree) -> None:
         self.tree = tree
         self.n_watched = len(tree.watched)
         self.table: Ints = np.zeros((0, tree.n_levels), dtype=np.int64)
         self.known: Bools = np.zeros(0, dtype=bool)
+        # All together exist from the beginning: no event at all is a true zero for them.
+        self.born: Ints = np.full(len(tree.parents), np.iinfo(np.int64).min)
 
-    def of(self, key: Ints, keys: tuple[tuple[str, ...], ...]) -> Ints:
-        """(n_rows, n_levels) rows of the tree; new series are added in the order of the keys' numbers."""
+    def of(self, bucket: Ints, key: Ints, keys: tuple[tuple[str, ...], ...]) -> Ints:
+        """(n_rows, n_levels) rows of the tree; new series are added in the order in which they appear.
+
+        Parameters
+        ----------
+        bucket, key : (n_rows,) int64
+            Sorted by bucket, then key. The order of the keys' numbers alone would not do: a key may be numbered for
+            another measure's sake, so that it would depend on the batch which of two comes first.
+        keys : tuple of tuple of str
+            Label values that `key` indexes.
+        """
         if len(self.table) < len(keys):
             extra = len(keys) - len(self.table)
             self.table = np.concatenate([self.table, np.full((extra, self.tree.n_levels), -1, dtype=np.int64)])
             self.known = np.concatenate([self.known, np.zeros(extra, dtype=bool)])
-        for number in np.unique(key[~self.known[key]]).tolist():
+        new = np.flatnonzero(~self.known[key])
+        born: list[int] = []
+        for at in new[np.sort(np.unique(key[new], return_index=True)[1])].tolist():
+            number = int(key[at])
             self.table[number] = self.tree.rows(keys[number][: self.n_watched])
             self.known[number] = True
+            born += [int(bucket[at])] * (len(self.tree.parents) - len(self.born) - len(born))
+        if born:
+            self.born = np.concatenate([self.born, np.array(born, dtype=np.int64)])
         return self.table[key]
+
+    def unborn(self, start: int, n: int) -> Bools:
+        """(n, n_series) bool: buckets before a series was first seen. They say nothing of it, however they are batched."""
+        unborn: Bools = np.arange(start, start + n)[:, None] < self.born
+        return unborn
+
+    def n_known(self, bucket: int) -> int:
+        """Rows seen by the end of a bucket; they are numbered in the order in which they appeared."""
+        return int(np.searchsorted(self.born, bucket, side="right"))
 
 
 def _dense(n: int, width: int, at: Ints, rows: Ints, value: Ints) -> Floats:
@@ -143,6 +176,7 @@ class _OneBank:
     """A watch with a single bank."""
 
     bank: RateBank | ShareBank
+    rows: KeyRows
 
     def step(self, bucket: int) -> Floats:
         return self.bank.step(bucket)
@@ -157,6 +191,14 @@ class _OneBank:
     @property
     def lead(self) -> Floats:
         return self.bank.lead
+
+    @property
+    def suspicion(self) -> Floats:
+        suspicion: Floats = self.bank.lead.max(axis=1)
+        return suspicion
+
+    def n_known(self, bucket: int) -> int:
+        return self.rows.n_known(bucket)
 
     @property
     def n_ready(self) -> int:
@@ -184,10 +226,11 @@ class CountWatch(_OneBank):
     def load(self, chunk: Chunk) -> Accounts:
         """See `Watch`."""
         bucket, key, _, value = chunk.parts[self.part]
-        rows = self.rows.of(key, chunk.keys)
+        rows = self.rows.of(bucket, key, chunk.keys)
         self.bank.grow(np.array(self.tree.parents, dtype=np.int64))
         observed = _dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
         observed[chunk.missing] = np.nan
+        observed[self.rows.unborn(chunk.start, chunk.n)] = np.nan
         return self.bank.load(chunk.start, observed, np.ones_like(observed))
 
 
@@ -212,12 +255,13 @@ class RatioWatch:
     def load(self, chunk: Chunk) -> Accounts:
         """See `Watch`."""
         bucket, key, _, value = chunk.parts["k"]
-        rows = self.rows.of(key, chunk.keys)
+        rows = self.rows.of(bucket, key, chunk.keys)
         parents = np.array(self.tree.parents, dtype=np.int64)
         self.count.grow(parents)
         self.odds.grow(parents)
         observed = _dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
         observed[chunk.missing] = np.nan
+        observed[self.rows.unborn(chunk.start, chunk.n)] = np.nan
         against = np.where(chunk.missing_other[:, None], np.nan, observed)
         self.odds.load(chunk.start, against, self._exposure(chunk))
         return self.count.load(chunk.start, observed, np.ones_like(observed))
@@ -240,6 +284,16 @@ class RatioWatch:
     def lead(self) -> Floats:
         """See `Watch`."""
         return self.count.lead
+
+    @property
+    def suspicion(self) -> Floats:
+        """See `Watch`."""
+        suspicion: Floats = np.minimum(self.count.lead.max(axis=1), self.odds.lead.max(axis=1))
+        return suspicion
+
+    def n_known(self, bucket: int) -> int:
+        """See `Watch`."""
+        return self.rows.n_known(bucket)
 
     @property
     def n_ready(self) -> int:
@@ -291,9 +345,9 @@ class ShareWatch(_OneBank):
     def load(self, chunk: Chunk) -> Accounts:
         """See `Watch`."""
         bucket, key, fine, value = chunk.parts["bins"]
-        rows = self.rows.of(key, chunk.keys)
+        rows = self.rows.of(bucket, key, chunk.keys)
         n_series = len(self.tree.parents)
-        self.bank.grow(n_series)
+        self.bank.grow(n_series, np.array(self.tree.paths, dtype=np.int64).reshape(-1, self.tree.n_levels))
         present = np.repeat(~chunk.missing[:, None], n_series, axis=1)
         counts = np.zeros((chunk.n, n_series, N_BINS))
         if self.bank.baseline.cut is None:
