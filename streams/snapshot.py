@@ -1,5 +1,6 @@
-"""The versioned form in which a stage keeps its state: msgpack, with the hash of the settings it was made under."""
+"""The versioned form in which a stage keeps its state: msgpack, with a digest, and the hash of the settings it was made under."""
 
+from hashlib import blake2b
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
     stage: str
     version: int
     settings: str
+    digest: bytes
     body: msgspec.Raw
 
 
@@ -81,7 +83,8 @@ def packed(stage: str, settings: Settings, body: msgspec.Struct) -> bytes:
         The state, of plain values.
     """
     encode = msgspec.msgpack.encode
-    return encode(_Envelope(stage=stage, version=VERSION, settings=settings_hash(settings), body=msgspec.Raw(encode(body))))
+    sealed = encode(body)
+    return encode(_Envelope(stage=stage, version=VERSION, settings=settings_hash(settings), digest=_digest(sealed), body=msgspec.Raw(sealed)))
 
 
 def unpacked(stage: str, settings: Settings, data: bytes, body: type[_Body]) -> _Body:
@@ -103,7 +106,14 @@ def unpacked(stage: str, settings: Settings, data: bytes, body: type[_Body]) -> 
     ):
         if found != expected:
             raise SnapshotError(f"{stage}: snapshot refused: its {what} is {found}, expected {expected}. Read the log from its start.")
+    # A flipped bit in a number is a snapshot too, of a state that never was.
+    if envelope.digest != _digest(envelope.body):
+        raise SnapshotError(f"{stage}: snapshot refused: it is damaged (its digest does not fit). Read the log from its start.")
     try:
         return msgspec.msgpack.decode(envelope.body, type=body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{stage}: snapshot refused: it is damaged ({error}). Read the log from its start.") from error
+
+
+def _digest(body: bytes | msgspec.Raw) -> bytes:
+    return blake2b(body, digest_size=16).digest()

@@ -34,13 +34,11 @@ def test_any_other_bytes_are_refused(data: bytes) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
-def test_a_damaged_snapshot_is_refused_or_read_never_a_traceback(at: int, flip: int) -> None:
+def test_a_damaged_snapshot_is_refused(at: int, flip: int) -> None:
     data = bytearray(packed("stage", SETTINGS, Body(text="abc", numbers=[1, 2])))
     data[at % len(data)] ^= flip
-    try:
+    with pytest.raises(SnapshotError, match="refused"):
         unpacked("stage", SETTINGS, bytes(data), Body)
-    except SnapshotError as error:
-        assert "refused" in str(error)  # noqa: PT017 - a flip in a number is still a snapshot
 
 
 def test_another_stage_is_named() -> None:
