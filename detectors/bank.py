@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rollguard.detectors.baseline import Epoch, RateBaseline
 from rollguard.detectors.evidence import LOUDEST_NATS, DetectorState, Floats, Tilts, bin_tilts, binomial_tilts, count_tilts
-from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch, tilts_for
+from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch
 from rollguard.detectors.sums import row_sums, sums_by_row
 
 __all__ = ["EPOCH_MS", "Accounts", "RateBank", "Recursion", "ShareBank"]
@@ -24,8 +24,8 @@ Ints = npt.NDArray[np.int64]
 EPOCH_MS = 300_000
 #: The dead band is so many times the root mean square error the baseline has shown.
 BAND_PER_ERROR = 1.5
-#: Dead band of bins, as a fraction of each tilt.
-SHARE_BAND = 0.1
+#: Least dead band of bins, as a fraction of each tilt.
+LEAST_LEAN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,15 +229,13 @@ class ShareBank(_Bank):
     """
 
     def __init__(self, worse: str, *, bucket_ms: int, warmup_ms: int) -> None:
-        self.worse = worse
         self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
         epoch_ms = self.buckets_per_epoch * bucket_ms
         # The lag is part of the warm-up: a share enters the baseline only after it.
         self.warmup_epochs = max(1, -(-warmup_ms // epoch_ms) - (86_400_000 // epoch_ms) - 9)
-        self.baseline = ShareBaseline(86_400_000 // epoch_ms)
-        _, names = tilts_for(np.full(N_BINS, 1.0 / N_BINS), worse)
-        self.names = names
-        self.recursion = Recursion(len(names))
+        self.baseline = ShareBaseline(86_400_000 // epoch_ms, worse)
+        self.names = self.baseline.names
+        self.recursion = Recursion(len(self.names))
         self.epoch: int | None = None
         self.outer_share: Floats = np.zeros(0)
         self.scatter: Floats = np.zeros(0)
@@ -304,10 +302,10 @@ class ShareBank(_Bank):
             return
         shares = self.baseline.shares()
         self.ready = self.baseline.epochs >= self.warmup_epochs
-        tilts, _ = tilts_for(shares[0], self.worse)
-        finest = self.baseline.finest
-        # For each way of pooling: the parts' coefficients, tempered by what their pooled series has shown.
-        self.tilts = [bin_tilts(shares[finest], tilts, np.full(len(finest), SHARE_BAND), self.scatter[rows]) for rows in self.baseline.paths.T]
+        tilts = self.baseline.tilts()
+        band = np.maximum(LEAST_LEAN, BAND_PER_ERROR * self.baseline.lean())
+        # For each way of pooling: the parts' coefficients, with the error that their pooled series has shown.
+        self.tilts = [bin_tilts(shares[self.baseline.finest], tilts, band[rows], self.scatter[rows]) for rows in self.baseline.paths.T]
         self.outer_share = row_sums(np.ascontiguousarray(shares[:, OUTER]))
 
     def _log_ratios(self, counts: Floats) -> Floats:

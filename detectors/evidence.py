@@ -130,8 +130,8 @@ def bin_tilts(shares: Floats, tilts: Floats, band: Floats, temper: Floats) -> Ti
         Baseline share of each bin; rows sum to one.
     tilts : (n_tilts, n_bins) float64
         Log factor on each bin's share before normalising.
-    band : (n_series,) float64
-        Relative dead band: shares tilted by up to this fraction of a tilt count as unchanged.
+    band : (n_series, n_tilts) float64
+        Dead band: shares tilted by up to this fraction of a tilt, 1 at most, count as unchanged.
     temper : (n_series,) float64
         As in `count_tilts`.
 
@@ -145,7 +145,7 @@ def bin_tilts(shares: Floats, tilts: Floats, band: Floats, temper: Floats) -> Ti
     The exponential family tilt of a multinomial: L. Brown, "Fundamentals of Statistical Exponential Families", 1986, ch. 1.
     """
     # The null may itself be tilted a little the same way (the baseline's own error), which makes it composite.
-    leaning = np.exp(np.minimum(band, 1.0)[:, None, None] * tilts)
+    leaning = np.exp(np.minimum(band, 1.0)[:, :, None] * tilts)
     null = np.zeros_like(leaning[:, :, 0])
     mgf = np.zeros_like(null)
     for j in range(shares.shape[1]):

@@ -30,6 +30,14 @@ SHARE_HALF_LIFE_EPOCHS = 288
 SHARE_DECAY = 0.5 ** (1.0 / SHARE_HALF_LIFE_EPOCHS)
 SCATTER_DECAY = 0.5 ** (1.0 / 24)
 SCATTER_PRIOR_HOURS = 6.0
+#: The record of leans starts as if this one had been seen for so many hours.
+PRIOR_LEAN = 0.1
+LEAN_PRIOR_HOURS = 6.0
+LEAN_DECAY = 0.5 ** (1.0 / 36)
+#: An hour whose lean is known to a tenth of a tilt weighs a half.
+LEAN_NOISE = 100.0
+#: An hour that leans further than this is an event, not an error.
+WILDEST_LEAN = 0.5
 #: Events of its own a series needs before its own shares weigh as much as the pooled ones.
 SHARE_PRIOR_EVENTS = 200.0
 #: An epoch of more than so many times the usual number of events weighs no more.
@@ -117,10 +125,14 @@ class ShareBaseline:
     ----------
     epochs_per_day : int
         Epochs after which the bins may be cut.
+    worse : {"higher", "lower", "both"}
+        Direction that hurts.
     """
 
-    def __init__(self, epochs_per_day: int) -> None:
+    def __init__(self, epochs_per_day: int, worse: str) -> None:
         self.epochs_per_day = epochs_per_day
+        self.worse = worse
+        self.names = tilts_for(np.full(N_BINS, 1.0 / N_BINS), worse)[1]
         self.n_series = 0
         self.seen_epochs = 0
         self.fine: dict[int, int] = {}
@@ -130,6 +142,8 @@ class ShareBaseline:
         self.frozen: Floats = np.zeros(0)
         self.scatter_sum: Floats = np.zeros(0)
         self.scatter_weight: Floats = np.zeros(0)
+        self.lean_sum: Floats = np.zeros((0, len(self.names)))
+        self.lean_weight: Floats = np.zeros((0, len(self.names)))
         self.hour: Floats = np.zeros((0, N_BINS))
         self.hour_expected: Floats = np.zeros((0, N_BINS))
         self.epochs_in_hour = 0
@@ -154,7 +168,7 @@ class ShareBaseline:
         if extra <= 0:
             return
         self.paths = paths
-        for name in ("counts", "epochs", "frozen", "scatter_sum", "scatter_weight", "hour", "hour_expected"):
+        for name in ("counts", "epochs", "frozen", "scatter_sum", "scatter_weight", "lean_sum", "lean_weight", "hour", "hour_expected"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((extra, *column.shape[1:]))]))
         self.waiting = deque(
@@ -200,6 +214,16 @@ class ShareBaseline:
         """(n_series,) variance of hourly bin counts relative to the multinomial's, >= 1: the baseline's own error."""
         return np.maximum((SCATTER_PRIOR_HOURS + self.scatter_sum) / (SCATTER_PRIOR_HOURS + self.scatter_weight), 1.0)
 
+    def tilts(self) -> Floats:
+        """(n_tilts, n_bins) log factors on the shares that are tested for."""
+        return tilts_for(self.shares()[0], self.worse)[0]
+
+    def lean(self) -> Floats:
+        """(n_series, n_tilts) root mean square lean of past hours along each tilt, 1 a whole tilt: the baseline's own error."""
+        pooled = (PRIOR_LEAN**2 * LEAN_PRIOR_HOURS + _down(self.lean_sum)) / (LEAN_PRIOR_HOURS + _down(self.lean_weight))
+        squared = (pooled * LEAN_PRIOR_HOURS + self.lean_sum) / (LEAN_PRIOR_HOURS + self.lean_weight)
+        return np.sqrt(np.maximum(squared, 0.0))
+
     def learn(self, epoch: ShareEpoch) -> None:
         """Take a finished epoch, as in `RateBaseline.learn`."""
         self.seen_epochs += 1
@@ -240,8 +264,26 @@ class ShareBaseline:
         chi = np.minimum(row_sums(pearson) / (N_BINS - 1), 50.0)
         self.scatter_sum = self.scatter_sum * SCATTER_DECAY + weight * chi
         self.scatter_weight = self.scatter_weight * SCATTER_DECAY + weight
+        self._record_lean()
         self.hour = np.zeros_like(self.hour)
         self.hour_expected = np.zeros_like(self.hour_expected)
+
+    def _record_lean(self) -> None:
+        tilts = self.tilts()
+        shape = self.lean_sum.shape
+        score, mean, square = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        for j in range(N_BINS):
+            score += (self.hour - self.hour_expected)[:, j, None] * tilts[:, j]
+            mean += self.hour_expected[:, j, None] * tilts[:, j]
+            square += self.hour_expected[:, j, None] * tilts[:, j] ** 2
+        # score / variance is the first step of Newton's way to the likeliest lean; 1 / variance is its counting noise.
+        variance = square - mean**2 / np.maximum(row_sums(self.hour_expected), 1e-9)[:, None]
+        known = variance > 1e-9
+        divisor = np.where(known, variance, 1.0)
+        beyond = np.where(known, (score**2 - variance) / divisor**2, 0.0)
+        weight = np.where(known, variance / (variance + LEAN_NOISE), 0.0)
+        self.lean_sum = self.lean_sum * LEAN_DECAY + weight * np.minimum(beyond, WILDEST_LEAN**2)
+        self.lean_weight = self.lean_weight * LEAN_DECAY + weight
 
     def _cut(self) -> None:
         fine = np.array(sorted(self.fine), dtype=np.int64)
@@ -253,3 +295,9 @@ class ShareBaseline:
         # A day of everything seeds the pooled shares; the series start from it and soon have their own.
         np.add.at(self.counts[0], coarse, counts)
         self.fine = {}
+
+
+def _down(values: Floats) -> Floats:
+    """Sum over rows in index order."""
+    total: Floats = np.add.accumulate(values, axis=0)[-1] if len(values) else np.zeros(values.shape[1])
+    return total
