@@ -153,7 +153,8 @@ class Merger:
         codes = self._codes
         self._waiting_keys.extend(key for key in block.keys if key not in codes)
         table: Codes = np.fromiter((codes.setdefault(key, len(codes)) for key in block.keys), dtype=np.int32, count=len(block.keys))
-        self._waiting.append(rows.with_keys(table[rows.key]))
+        # Copies: what was fed is the caller's, and a small part of a block should not keep all of it alive.
+        self._waiting.append(Rows(rows.bucket.copy(), rows.measure.copy(), table[rows.key], rows.bin.copy(), rows.value.copy()))
         # Like a binary counter: few parts, and each row is merged a logarithmic number of times.
         while len(self._waiting) > 1 and len(self._waiting[-2]) <= 2 * len(self._waiting[-1]):
             last = self._waiting.pop()
