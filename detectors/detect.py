@@ -222,7 +222,8 @@ def _account(w: _Watched, chunk: Chunk, accounts: Accounts, bucket: int, at: int
         variance=accounts.variance[at, :n],
         error=accounts.error[:n],
         missing=bool(chunk.missing[at]),
-        silent=bool(chunk.silent[at]),
+        # An idle partition beside a busy one, or the last buckets of a file, are closed by silence and still have events.
+        silent=bool(chunk.silent[at]) and not chunk.events[at],
         events=float(chunk.events[at]),
         doubtful=float(chunk.doubtful[at]),
         split=w.watch.split(at),

@@ -147,15 +147,17 @@ def _seen(shop: Shop) -> tuple[dict[tuple[int, SeriesName], float], list[Signal]
     for place, lines in parted(shop, ones).items():
         chain.feed(place, lines)
     chain.finish()
-    observed = {
-        (record.bucket, name): count
-        for record in chain.records
-        if isinstance(record, Tick)
-        for account in record.accounts
-        if account.metric == "errors"
-        for name, count in zip(account.series, account.observed.tolist(), strict=True)
-        if name.label("service") in {None, NAMED}
-    }
+    observed: dict[tuple[int, SeriesName], float] = {}
+    series: tuple[SeriesName, ...] = ()
+    rows: list[int] = []
+    for record in chain.records:
+        for account in record.accounts if isinstance(record, Tick) else ():
+            if account.metric != "errors":
+                continue
+            if account.series is not series:
+                series = account.series
+                rows = [row for row, name in enumerate(series) if name.label("service") in {None, NAMED}]
+            observed.update(((record.bucket, series[row]), float(account.observed[row])) for row in rows)
     signals = [record for record in chain.records if isinstance(record, Signal) and record.series.label("service") in {None, NAMED}]
     return observed, signals, fold(msgspec.json.decode(line) for line in chain.timeline)
 
