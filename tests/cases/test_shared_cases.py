@@ -132,4 +132,4 @@ def test_the_case_gives_what_was_agreed(replayed: Replayed, *, rewrite_golden: b
     if rewrite_golden:
         GOLDEN.mkdir(exist_ok=True)
         file.write_bytes(found)
-    assert file.read_bytes() == found, f"if this is meant, write it anew and read the difference: pytest {Path(__file__).parent.name} --rewrite-golden"
+    assert file.read_bytes() == found, "if this is meant, write it anew and read the difference: pytest tests/cases --rewrite-golden"
