@@ -23,10 +23,18 @@ class Alarms:
 
     A series leaves when its log evidence passes its threshold. It returns when the tilt that fitted best has since
     lost `RETURN_NATS`: the same likelihoods, read the other way; the bucket of the peak is when it came back.
+
+    Attributes
+    ----------
+    away : (n_series,) bool
+        Series that have left and not returned.
+    been_away : (n_series,) bool
+        Series that were away at any time since `new_epoch`.
     """
 
     def __init__(self) -> None:
         self.away: Bools = np.zeros(0, dtype=bool)
+        self.been_away: Bools = np.zeros(0, dtype=bool)
         self.peak: Floats = np.zeros((0, 0))
         self.peak_at: Ints = np.zeros((0, 0), dtype=np.int64)
 
@@ -36,8 +44,13 @@ class Alarms:
         if extra <= 0:
             return
         self.away = np.concatenate([self.away, np.zeros(extra, dtype=bool)])
+        self.been_away = np.concatenate([self.been_away, np.zeros(extra, dtype=bool)])
         self.peak = np.concatenate([self.peak.reshape(-1, n_tilts), np.zeros((extra, n_tilts))])
         self.peak_at = np.concatenate([self.peak_at.reshape(-1, n_tilts), np.zeros((extra, n_tilts), dtype=np.int64)])
+
+    def new_epoch(self) -> None:
+        """Forget who has returned."""
+        self.been_away = self.away.copy()
 
     def step(self, bucket: int, value: Floats, lead: Floats, threshold: Floats) -> tuple[Ints, Ints, Ints]:
         """Take one bucket.
@@ -66,6 +79,7 @@ class Alarms:
             self.away[left] = True
             self.peak[left] = lead[left]
             self.peak_at[left] = bucket
+        self.been_away |= self.away
         rows = np.flatnonzero(self.away)
         if not len(rows):
             return left, rows, rows

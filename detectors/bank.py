@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.baseline import Epoch, RateBaseline
-from rollguard.detectors.evidence import LOUDEST_NATS, DetectorState, Floats, Tilts, bin_tilts, binomial_tilts, count_tilts
+from rollguard.detectors.evidence import DetectorState, Floats, Tilts, bin_tilts, binomial_tilts, count_tilts, quietened
 from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch
 from rollguard.detectors.sums import row_sums, sums_by_row
 
@@ -320,4 +320,4 @@ class ShareBank(_Bank):
         total = np.zeros(shape)
         for tilts, rows in zip(self.tilts, self.baseline.paths.T, strict=True):
             total += sums_by_row(tilts.log_ratios(statistics), rows, shape[1])
-        return np.clip(total, -LOUDEST_NATS, LOUDEST_NATS, out=total)
+        return quietened(total)

@@ -164,12 +164,24 @@ class RateBaseline:
     def error(self) -> BaselineError:
         """How wrong the baselines have been, each shrunk to the mean of all series."""
         c = self.columns
-        pooled_sum, pooled_weight = column_sum(c["error_sum"]), column_sum(c["error_weight"])
+        # A series of less than a day errs for want of a profile; that says nothing of the others.
+        grown = c["epochs"] * self.epoch_ms >= DAY_MS
+        pooled_sum, pooled_weight = column_sum(np.where(grown, c["error_sum"], 0.0)), column_sum(np.where(grown, c["error_weight"], 0.0))
         prior = PRIOR_ERROR**2
         pooled = (prior * PRIOR_ERROR_HOURS + pooled_sum) / (PRIOR_ERROR_HOURS + pooled_weight)
         squared = (pooled * PRIOR_ERROR_HOURS + c["error_sum"]) / (PRIOR_ERROR_HOURS + c["error_weight"])
+        squared = np.maximum(squared, self._sampling())
         scatter = (EPOCHS_PER_HOUR + c["scatter_sum"]) / (EPOCHS_PER_HOUR + c["scatter_weight"])
         return BaselineError(np.sqrt(np.maximum(squared, 1e-6)), np.maximum(scatter, 1.0))
+
+    def _sampling(self) -> Floats:
+        """Relative variance of level and profile from the number of events they are made of: the least error there can be.
+
+        A small series' hours tell so little that its record alone would take the others' error for its own.
+        """
+        # Weights that fall by halves are worth twice their sum; smoothing and decay of days leave 0.4 of a slot's variance.
+        slot = row_sums(self.columns["profile_events"]) * sum(_KERNEL[1:] * 2 + _KERNEL[:1]) / SLOTS_PER_DAY
+        return 1.0 / (2.0 * self.columns["level_events"] + 1.0) + 0.4 * slot / (slot + PROFILE_PRIOR_EVENTS) ** 2
 
     def learn(self, epoch: Epoch) -> None:
         """Take a finished epoch; what is old enough enters level, profile and record.

@@ -193,7 +193,8 @@ class Detect:
 
     def _close_epoch(self) -> None:
         for w in self.watched:
-            w.watch.close_epoch((w.watch.suspicion >= SUSPICION_NATS) | w.alarms.away)
+            w.watch.close_epoch((w.watch.suspicion >= SUSPICION_NATS) | w.alarms.been_away)
+            w.alarms.new_epoch()
             w.log_threshold = log_thresholds(self.settings, len(self.watched), w.watch.tree)
             w.threshold = np.exp(w.log_threshold)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LOUDEST_NATS", "DetectorState", "Floats", "Tilts", "bin_tilts", "binomial_tilts", "count_tilts", "ratios_above", "ratios_below"]
+__all__ = ["DetectorState", "Floats", "Tilts", "bin_tilts", "binomial_tilts", "count_tilts", "quietened", "ratios_above", "ratios_below"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +55,32 @@ class Tilts:
         for statistic, weight in zip(statistics[1:], self.weights[1:], strict=True):
             total += statistic[:, :, None] * weight
         total -= self.constant
-        return np.clip(total, -LOUDEST_NATS, LOUDEST_NATS, out=total)
+        return quietened(total)
+
+
+def quietened(log_ratio: Floats) -> Floats:
+    """Bring log ratios down to `LOUDEST_NATS`, in place, so that a bucket's best tilt stays its best.
+
+    Cutting all off at the same height would make the smallest tilt as likely as any after one absurd bucket, and that one
+    takes hours to fall again.
+
+    Parameters
+    ----------
+    log_ratio : (..., n_tilts) float64
+        Nats.
+
+    Examples
+    --------
+    >>> quietened(np.array([[10.0, -900.0], [400.0, 100.0]]))
+    array([[  10., -200.],
+           [ 200.,   50.]])
+    """
+    np.maximum(log_ratio, -LOUDEST_NATS, out=log_ratio)
+    loudest = log_ratio.max(axis=-1, keepdims=True, initial=0.0)
+    if (loudest > LOUDEST_NATS).any():
+        scale = LOUDEST_NATS / np.maximum(loudest, LOUDEST_NATS)
+        np.multiply(log_ratio, scale, out=log_ratio, where=log_ratio > 0.0)
+    return log_ratio
 
 
 def ratios_above(smallest: float, largest: float = 8.0, n: int = 8) -> Floats:

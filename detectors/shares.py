@@ -220,9 +220,20 @@ class ShareBaseline:
 
     def lean(self) -> Floats:
         """(n_series, n_tilts) root mean square lean of past hours along each tilt, 1 a whole tilt: the baseline's own error."""
-        pooled = (PRIOR_LEAN**2 * LEAN_PRIOR_HOURS + _down(self.lean_sum)) / (LEAN_PRIOR_HOURS + _down(self.lean_weight))
+        # A series of less than a day errs for want of shares of its own; that says nothing of the others.
+        grown = (self.epochs >= self.epochs_per_day)[:, None]
+        pooled_sum, pooled_weight = _down(np.where(grown, self.lean_sum, 0.0)), _down(np.where(grown, self.lean_weight, 0.0))
+        pooled = (PRIOR_LEAN**2 * LEAN_PRIOR_HOURS + pooled_sum) / (LEAN_PRIOR_HOURS + pooled_weight)
         squared = (pooled * LEAN_PRIOR_HOURS + self.lean_sum) / (LEAN_PRIOR_HOURS + self.lean_weight)
-        return np.sqrt(np.maximum(squared, 0.0))
+        # The least error there can be: that of shares learnt from so many events (weights that fall by halves are worth twice their sum).
+        tilts, shares = self.tilts(), self.shares()
+        mean, square = np.zeros(squared.shape), np.zeros(squared.shape)
+        for j in range(N_BINS):
+            mean += shares[:, j, None] * tilts[:, j]
+            square += shares[:, j, None] * tilts[:, j] ** 2
+        events = 2.0 * row_sums(self.counts)[:, None] + SHARE_PRIOR_EVENTS
+        lean: Floats = np.sqrt(np.maximum(squared, 1.0 / (np.maximum(square - mean**2, 1e-9) * events)))
+        return lean
 
     def learn(self, epoch: ShareEpoch) -> None:
         """Take a finished epoch, as in `RateBaseline.learn`."""
