@@ -64,7 +64,7 @@ class Shop:
 
 
 @cache
-def a_shop(*, hours: float = 3.0, per_second: float = 3.0, seed: int = 1) -> Shop:
+def a_shop(*, hours: float = 3.0, per_second: float = 2.5, seed: int = 1) -> Shop:
     """A shop's morning; with more than 26 hours also its promises are watched."""
     shop = Shop(hours, {}, [])
     chance = np.random.default_rng(seed)

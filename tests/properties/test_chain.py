@@ -11,7 +11,7 @@ from tests.properties.chain import Chain, Place, parted, settings_of
 from tests.properties.shop import CONFIG, Shop, a_shop, replayed
 
 SHORT = a_shop()
-LONG = a_shop(hours=26.5, per_second=0.6)
+LONG = a_shop(hours=26.5, per_second=0.4)
 SETTINGS = settings_of(CONFIG)
 ONE = {"orders": 1, "deliveries": 1, "errors": 1}
 
@@ -61,7 +61,7 @@ def one_by_one(shop: Shop, *, since_ms: int, until_ms: int, size: int) -> Iterat
     ("partitions", "sizes", "seed"),
     [
         (ONE, [20_000], 1),
-        (ONE, [17], 2),
+        (ONE, [70], 2),
         (ONE, [1_000_000], 3),
         ({"orders": 3, "deliveries": 2, "errors": 1}, [20_000], 4),
         ({"orders": 2, "deliveries": 3, "errors": 2}, [50, 1, 3000], 5),
@@ -86,13 +86,13 @@ def test_a_chain_restored_at_random_places_goes_on_as_if_never_stopped(folder: P
     for place, lines in in_batches(parted(shop, partitions), sizes, chance):
         chain.feed(place, lines)
         unbroken.feed(place, lines)
-        if chance.random() < 0.2:
+        if chance.random() < 0.08:
             chain.restart()
             restarts += 1
             assert chain.snapshots() == unbroken.snapshots()
     chain.finish()
     unbroken.finish()
-    assert restarts >= 4
+    assert restarts >= 3
     assert chain.timeline == expected(shop.hours, folder)
     assert chain.snapshots() == unbroken.snapshots()
 
@@ -101,11 +101,11 @@ def test_a_chain_restored_again_and_again_in_an_incident_goes_on_as_if_never_sto
     chain = Chain(SETTINGS, SHORT, ONE)
     since_ms, until_ms = SHORT.onset_ms + 30_000, SHORT.onset_ms + 105_000
     restarts = 0
-    for place, lines in one_by_one(SHORT, since_ms=since_ms, until_ms=until_ms, size=25):
+    for place, lines in one_by_one(SHORT, since_ms=since_ms, until_ms=until_ms, size=60):
         chain.feed(place, lines)
-        if len(lines) <= 25:
+        if len(lines) <= 60:
             chain.restart()
             restarts += 1
     chain.finish()
-    assert restarts >= 8
+    assert restarts >= 3
     assert chain.timeline == expected(SHORT.hours, folder)
