@@ -175,7 +175,7 @@ class Books:
         oldest = self.ticks[0].bucket
         if self.ticks[-1].bucket - oldest + 1 != len(self.ticks):
             return [tick for tick in self.ticks if first <= tick.bucket <= last]
-        low, high = max(first - oldest, 0), min(last - oldest + 1, len(self.ticks))
+        low, high = max(first - oldest, 0), max(min(last - oldest + 1, len(self.ticks)), 0)
         return list(islice(self.ticks, low, high)) if low < len(self.ticks) // 2 else [self.ticks[i] for i in range(low, high)]
 
     def _learn(self, account: Account) -> None:

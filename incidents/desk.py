@@ -18,7 +18,7 @@ from rollguard.incidents.changes import Change, ChangeBook, Reach
 from rollguard.incidents.history import Ailing, History
 from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
-from rollguard.incidents.policy import judge
+from rollguard.incidents.policy import LAG_WINDOW_MIN, judge
 from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
 from rollguard.streams import StateCodec
 
@@ -136,21 +136,44 @@ class Desk:
 
     def _home(self, signal: Signal, places: frozenset[str]) -> Incident | None:
         """The open incident a signal belongs to: one that hurts in the same place, or whose leading suspect reached it."""
-        for incident in self.incidents:
+        candidates = [incident for incident in self.incidents if not self._is_another(incident, signal)]
+        for incident in candidates:
             if not incident.regions or places & set(incident.regions) or "" in places:
                 return incident
         onset_ms = (signal.onset + 1) * self.settings.bucket_ms
-        for incident in self.incidents:
-            leader = incident.shown.suspects[0] if incident.shown and incident.shown.suspects else None
-            if leader is None or leader.probability < LEADING:
-                continue
-            change = self.changes.changes.get(leader.deploy_id)
+        for incident in candidates:
+            change = self._leader(incident)
             if change is None:
                 continue
             reaches = [change.reach_at(place) for place in sorted(places)]
             if all(reach is not None and reach.started_ms <= onset_ms for reach in reaches):
                 return incident
         return None
+
+    def _leader(self, incident: Incident) -> Change | None:
+        """The change that most probably did it, where one leads."""
+        first = incident.shown.suspects[0] if incident.shown and incident.shown.suspects else None
+        return None if first is None or first.probability < LEADING else self.changes.changes.get(first.deploy_id)
+
+    def _is_another(self, incident: Incident, signal: Signal) -> bool:
+        """Whether a region began to hurt surely later than an incident, and by another change than the incident's regions."""
+        region, since = signal.series.label("region"), signal.onset - incident.onset
+        if region is None or not incident.pinned or region in incident.pinned:
+            return False
+        if since <= 2.0 * (signal.onset_error + incident.onset_error):
+            return False
+        onset_ms = (signal.onset + 1) * self.settings.bucket_ms
+        leader = self._leader(incident)
+        if leader is not None and any(leader.reach_at(place) for place in incident.pinned):
+            reach = leader.reach_at(region)
+            return reach is None or reach.started_ms > onset_ms
+        # The new place speaks against the old suspect before it speaks as a signal; then a change of its own tells them apart.
+        for change in self.changes.changes.values():
+            reach = change.reach_at(region)
+            fresh = reach is not None and 0 <= onset_ms - reach.started_ms <= LAG_WINDOW_MIN * MINUTE_MS
+            if fresh and not any(change.reach_at(place) for place in incident.pinned):
+                return True
+        return False
 
     def _tick(self, tick: Tick, out: list[Entry]) -> None:
         self.books.add(tick)
@@ -189,7 +212,8 @@ class Desk:
 
     def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         """Look at an incident again, tell what is new, and decide."""
-        incident.look(self.books, self.settings)
+        others = (other.pinned for other in self.incidents if other is not incident)
+        incident.look(self.books, self.settings, elsewhere=frozenset().union(*others))
         seen = assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
         incident.shown = seen.state
         incident.ailing = seen.ailing

@@ -116,9 +116,10 @@ class Incident:
         minutes = (now - first + 1) * bucket_ms / 60_000
         return bill_of(books.since(metric, self.onset), rows), lately.lost / minutes
 
-    def look(self, books: Books, settings: Settings) -> None:
-        """Look again where it hurts."""
-        self.evidence = locate(books, settings, self.signals)
+    def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset()) -> None:
+        """Look again where it hurts; of the regions of other incidents nothing is known, since those hurt them."""
+        found = locate(books, settings, self.signals)
+        self.evidence = {region: 0.0 if region in elsewhere - self.pinned else nats for region, nats in found.items()}
 
 
 def _money_rows(books: Books, metric: str, regions: tuple[str, ...]) -> tuple[int, ...]:

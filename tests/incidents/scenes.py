@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -90,9 +91,9 @@ class Shop:
         """What was counted in a bucket."""
         return Tick(bucket=bucket, accounts=tuple(self._account(metric, bucket) for metric in self.metrics), ready=True)
 
-    def left(self, metric: str, bucket: int, onset: int, *, onset_error: float = 1.0, **labels: str) -> Signal:
+    def left(self, metric: str, bucket: int, onset: int, **labels: str) -> Signal:
         """A series left its baseline."""
-        return self._signal("left", metric, bucket, onset, onset_error, labels)
+        return self._signal("left", metric, bucket, onset, 1.0, labels)
 
     def returned(self, metric: str, bucket: int, onset: int, **labels: str) -> Signal:
         """A series is back."""
@@ -179,12 +180,12 @@ def deploy(
     minutes: float | None = 4.0,
     regions: Iterable[str | None] = ("eu-west",),
     environment: str = "production",
-    **fields: object,
+    **fields: Any,
 ) -> list[ChangeSeen]:
     """Sightings of a deploy of checkout from 1.0 to 2.0, declared reversible; one record a region."""
     out: list[ChangeSeen] = []
     for region in regions:
-        record: dict[str, object] = {
+        record: dict[str, Any] = {
             "deploy_id": deploy_id,
             "service": "checkout",
             "region": region,

@@ -196,7 +196,7 @@ def test_authors_are_a_set_and_the_fewest_approvals_count() -> None:
         {"service": "payments"},
     ],
 )
-def test_records_that_disagree_about_going_back_make_a_change_irreversible(other: dict[str, object]) -> None:
+def test_records_that_disagree_about_going_back_make_a_change_irreversible(other: dict[str, Any]) -> None:
     assert the_change(*deploy()).rollback.supported
     assert not the_change(*deploy(), *deploy(regions=["us-east"], **other)).rollback.supported
     assert not the_change(*deploy(regions=["us-east"], **other), *deploy()).rollback.supported
@@ -250,16 +250,12 @@ def test_order_and_repeats_change_nothing(known: list[ChangeSeen], random: Any, 
 
 def test_nothing_is_used_before_it_was_seen() -> None:
     started, finished = deploy()
-    book = book_of(started, finished, now_ms=START_MS - 1)
-    assert not book.changes
-    assert book.last_seen_ms is None
-    book.learn(START_MS)
-    reach = book.changes["chg-1"].reach_at("eu-west")
-    assert reach is not None
-    assert reach.finished_ms is None
-    book.learn(FINISHED_MS)
-    assert reach.finished_ms == FINISHED_MS
-    assert book.last_seen_ms == FINISHED_MS
+    known: list[tuple[int | None, int | None, list[str]]] = []
+    for now_ms in (START_MS - 1, START_MS, FINISHED_MS - 1, FINISHED_MS):
+        book = book_of(started, finished, now_ms=now_ms)
+        reach = book.changes["chg-1"].reach_at("eu-west") if book.changes else None
+        known.append((book.last_seen_ms, reach.finished_ms if reach else None, list(book.changes)))
+    assert known == [(None, None, []), (START_MS, None, ["chg-1"]), (START_MS, None, ["chg-1"]), (FINISHED_MS, FINISHED_MS, ["chg-1"])]
 
 
 def test_suspects_are_the_changes_within_one_look_back_of_the_onset() -> None:

@@ -196,7 +196,7 @@ def rolled_back(entries: list[Entry]) -> list[str]:
 
 
 TestStory = Story.TestCase
-TestStory.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestStory.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
 
 
 def test_the_machine_that_drives_the_desk_can_make_it_act() -> None:
