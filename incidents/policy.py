@@ -142,7 +142,7 @@ def _lead(f: Facts) -> tuple[bool, str]:
 
 
 def _away(f: Facts) -> tuple[bool, str]:
-    return f.away, "it still hurts" if f.away else "everything has come back by itself: there is nothing left to undo"
+    return f.away, "it still hurts" if f.away else "everything has come back: there is nothing left to undo"
 
 
 def _absent_before(f: Facts) -> tuple[bool, str]:

@@ -187,6 +187,14 @@ def test_one_that_has_come_back_is_not_rolled_back_any_more() -> None:
     assert the_last(entries).verdict == "guilty"
 
 
+def test_why_not_is_told_once_and_not_again_when_all_is_well() -> None:
+    shop = Shop(settings=settings_with("mode: advise"))
+    (left,) = [s for s in regional(shop) if isinstance(s, Signal)]
+    entries = played(shop, [left, *back(shop, ONSET + 5 * MINUTE, left), *deploy()])
+    assert entries[-1].event == "closed"
+    assert [decision.action for decision in decisions(entries)] == ["page", "hold"]
+
+
 def test_what_left_and_returned_in_one_bucket_pages_and_closes() -> None:
     shop = Shop()
     entries = played(shop, [shop.left("orders", KNOWN, ONSET, region="eu-west"), shop.returned("orders", KNOWN, KNOWN, region="eu-west"), *deploy()])

@@ -64,7 +64,7 @@ BREAKS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"needed_lead": 0.96}, "96 % is needed"),
         ({"second_probability": float("nan")}, "50 % is needed"),
     ],
-    "away": [({"away": False}, "has come back by itself")],
+    "away": [({"away": False}, "everything has come back")],
     "absent_before": [({"symptom_before": True}, "was there before the change")],
     "grounds": [({"unreached_well": ()}, "no grounds")],
     "target": [
