@@ -243,12 +243,12 @@ class ShareBank(_Bank):
         self.ready: Bools = np.zeros(0, dtype=bool)
         self.sums: Floats = np.zeros((0, N_BINS))
 
-    def grow(self, n_series: int, paths: Ints) -> None:
-        """Make room for more series; `paths` as in `ShareBaseline.grow`."""
-        extra = n_series - self.baseline.n_series
+    def grow(self, parents: Ints, paths: Ints) -> None:
+        """Make room for more series; `parents` and `paths` as in `ShareBaseline.grow`."""
+        extra = len(parents) - self.baseline.n_series
         if extra <= 0:
             return
-        self.baseline.grow(n_series, paths)
+        self.baseline.grow(parents, paths)
         self.recursion.grow(extra)
         self.sums = np.concatenate([self.sums, np.zeros((extra, N_BINS))])
         if self.epoch is not None:

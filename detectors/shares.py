@@ -149,25 +149,29 @@ class ShareBaseline:
         self.epochs_in_hour = 0
         self.waiting: deque[ShareEpoch] = deque()
         self.paths: Ints = np.zeros((0, 1), dtype=np.int64)
+        self.parents: Ints = np.zeros(0, dtype=np.int64)
 
     @property
     def finest(self) -> Ints:
         """(n_parts,) int64: rows of the finest series, of which all others are made."""
         return self.paths[:, -1]
 
-    def grow(self, n_series: int, paths: Ints) -> None:
+    def grow(self, parents: Ints, paths: Ints) -> None:
         """Make room for more series; a new one starts without a past.
 
         Parameters
         ----------
-        n_series : int
+        parents : (n_series,) int64
+            For every series the row whose shares it borrows from; the pooled row 0 is its own parent.
         paths : (n_parts, n_levels) int64
             For each finest series the rows that its events count in; its own is the last.
         """
+        n_series = len(parents)
         extra = n_series - self.n_series
         if extra <= 0:
             return
         self.paths = paths
+        self.parents = parents
         for name in ("counts", "epochs", "frozen", "scatter_sum", "scatter_weight", "lean_sum", "lean_weight", "hour", "hour_expected"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros((extra, *column.shape[1:]))]))
@@ -203,11 +207,12 @@ class ShareBaseline:
         return total.reshape(values.shape)
 
     def shares(self) -> Floats:
-        """(n_series, n_bins) shares that sum to one, shrunk to the pooled series'."""
+        """(n_series, n_bins) shares that sum to one: a finest series borrows from its place, and the place from all together."""
         pooled = self.counts[0] + 0.5
-        pooled = pooled / column_sum(pooled)
-        mixed = self.counts + SHARE_PRIOR_EVENTS * pooled
-        shares: Floats = mixed / row_sums(mixed)[:, None]
+        shares: Floats = np.broadcast_to(pooled / column_sum(pooled), self.counts.shape)
+        for _ in range(2):
+            mixed = self.counts + SHARE_PRIOR_EVENTS * shares[self.parents]
+            shares = mixed / row_sums(mixed)[:, None]
         return shares
 
     def scatter(self) -> Floats:

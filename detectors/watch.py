@@ -347,7 +347,8 @@ class ShareWatch(_OneBank):
         bucket, key, fine, value = chunk.parts["bins"]
         rows = self.rows.of(bucket, key, chunk.keys)
         n_series = len(self.tree.parents)
-        self.bank.grow(n_series, np.array(self.tree.paths, dtype=np.int64).reshape(-1, self.tree.n_levels))
+        paths = np.array(self.tree.paths, dtype=np.int64).reshape(-1, self.tree.n_levels)
+        self.bank.grow(np.array(self.tree.parents, dtype=np.int64), paths)
         present = np.repeat(~chunk.missing[:, None], n_series, axis=1)
         counts = np.zeros((chunk.n, n_series, N_BINS))
         if self.bank.baseline.cut is None:

@@ -76,11 +76,11 @@ def test_one_bucket_at_a_time_is_the_same_as_all_at_once(warm: bytes) -> None:
 
 
 def test_batching_leaves_the_same_state_behind(warm: bytes) -> None:
-    after = quiet(3, NOON + 120, DAY, keys=EVENTFUL.keys)
+    after = quiet(3, NOON + 120, 500, keys=EVENTFUL.keys)
     at_once, cut = Detect.restore(SETTINGS, warm), Detect.restore(SETTINGS, warm)
     at_once.feed(EVENTFUL.closed(SETTINGS))
     fed(cut, EVENTFUL, list(range(1, 120, 7)))
-    assert plain(at_once.feed(after.closed(SETTINGS))) == plain(fed(cut, after, [600, 603, 1111]))
+    assert plain(at_once.feed(after.closed(SETTINGS))) == plain(fed(cut, after, [200, 203, 411]))
 
 
 @FEW
@@ -139,7 +139,7 @@ def test_the_order_of_metrics_in_the_config_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("seed", "orders"), [(5, 2.0), (6, 30.0), (7, 300.0)])
 def test_quiet_days_give_no_signal(seed: int, orders: float) -> None:
-    town = quiet(seed, START, 4 * DAY, orders=orders, errors=orders / 5.0)
+    town = quiet(seed, START, 3 * DAY, orders=orders, errors=orders / 5.0)
     assert [str(each.series) for each in signals_of(Detect(SETTINGS).feed(town.closed(SETTINGS)))] == []
 
 
@@ -199,7 +199,7 @@ def test_absurd_promises_are_found_within_two_buckets(warm: bytes) -> None:
 
 def test_a_mix_of_places_that_shifts_is_no_change_of_their_promises() -> None:
     """Regions with different delivery times and opposite days: pooled over them, the distribution swings every day."""
-    town = quiet(14, START, 4 * DAY)
+    town = quiet(14, START, 3 * DAY)
     rng = np.random.default_rng(14)
     day = 0.8 * np.sin(2.0 * np.pi * np.arange(len(town)) / DAY)
     for at, (_, region, _) in enumerate(KEYS):
@@ -233,9 +233,9 @@ def outlier(town: Town, metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["orders", "errors", "promised_minutes"])
-@pytest.mark.parametrize("hours", [1, 24])
+@pytest.mark.parametrize("hours", [1, 8])
 def test_one_wild_bucket_blinds_nothing(warm: bytes, metric: str, hours: int) -> None:
-    """A million events in one minute; an hour, and a day, later a real change is found as it would have been without."""
+    """A million events in one minute; an hour, and eight, later a real change is found as it would have been without."""
     n = 60 * hours
 
     def story(*, wild: bool) -> list[Signal]:

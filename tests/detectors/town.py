@@ -62,7 +62,7 @@ class Town:
     def closed(self, settings: Settings, since: int = 0, until: int | None = None) -> Closed:
         """The buckets from `since` up to, not with, `until`, counted from `start`, as the merger would give them."""
         until = len(self) if until is None else until
-        number = {(each.metric, each.part): at for at, each in enumerate(measures(settings))}
+        number: dict[tuple[str, str], int] = {(each.metric, each.part): at for at, each in enumerate(measures(settings))}
         parts: list[tuple[tuple[str, str], int, Ints]] = [
             (("orders", "count"), 0, self.orders),
             (("errors", "n"), 0, self.orders),
