@@ -13,6 +13,7 @@ from rollguard.incidents.history import Ailing, History, key_of
 from rollguard.incidents.incident import Incident, symptoms_of
 from rollguard.incidents.places import effect_of, region_row
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
+from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Suspect, Verdict
 
 __all__ = ["Assessment", "assess"]
@@ -20,8 +21,6 @@ __all__ = ["Assessment", "assess"]
 MINUTE_MS = 60_000
 #: Suspects told: as many as have at least this probability, and no more than so many.
 TOLD_PROBABILITY, TOLD = 0.01, 5
-#: The last minutes of data that must be whole before anything is done.
-WHOLE_MIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Assessment:
     verdicts : Verdicts
     onset_ms : int
     missing : tuple of str
-        Metrics of the incident whose last minutes are missing.
+        Metrics of the incident whose last minutes are missing or uncertain.
     only_silence : bool
         All of them rest on buckets closed by silence.
     away : bool
@@ -141,7 +140,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     verdicts = weigh(scene, known, _contrasts(incident, books, settings, known))
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
-    missing, only_silence, quality = _quality(incident, books, settings, tick, feed_silent=feed_silent)
+    quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)
     bill, per_minute = incident.bill(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
     state = IncidentState(
         incident_id=incident.id,
@@ -169,21 +168,22 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         orders_lost_interval=(round(bill.low, 1), round(bill.high, 1)),
         orders_lost_per_minute=round(per_minute, 2),
         symptoms=_sentences(incident, books, settings),
-        data_quality=quality,
+        data_quality=quality.notes,
     )
     first = verdicts.suspects[0] if verdicts.suspects else None
     return Assessment(
         state=state,
         verdicts=verdicts,
-        missing=missing,
-        only_silence=only_silence,
+        missing=quality.doubtful,
+        only_silence=bool(quality.silent) and quality.silent == incident.metrics,
         away=bool(incident.away),
         reaches_all=first is not None and all(first.change.reach_at(region) is not None for region in books.regions),
         unreached_well=tuple(
             region for region, nats in sorted(scene.evidence.items()) if first is not None and first.change.reach_at(region) is None and nats < -2.0
         ),
         rivals=() if first is None else _rivals(first.change, known, scene),
-        sources=tuple(sorted({settings.metrics[metric].source for metric in incident.metrics})),
+        # A source that has only fallen silent is no second witness: a broken pipe looks like that, too.
+        sources=tuple(sorted({settings.metrics[metric].source for metric in incident.metrics if metric not in quality.silent})),
         feed_silent=feed_silent,
     )
 
@@ -204,7 +204,7 @@ def _services(incident: Incident, books: Books) -> tuple[frozenset[str], frozens
     for series, signal in incident.signals.items():
         service = series.label("service")
         if service is None:
-            only = {name.label("service") for name in books.series(series.metric)} - {None}
+            only = books.services_of(series.metric)
             # A pooled signal names a service only where the metric has just one.
             service = next(iter(only)) if len(only) == 1 else None
         if service is not None:
@@ -278,31 +278,6 @@ def _contrasts(incident: Incident, books: Books, settings: Settings, changes: li
                 contrast = VersionContrast(metric, new[0], new[1], old[0], old[1], max(old[2] / old[1], 0.001))
                 found.setdefault(change.deploy_id, []).append(contrast)
     return {deploy_id: tuple(contrasts) for deploy_id, contrasts in found.items()}
-
-
-def _quality(incident: Incident, books: Books, settings: Settings, tick: Tick, *, feed_silent: bool) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
-    buckets = max(WHOLE_MIN * MINUTE_MS // settings.bucket_ms, 1)
-    missing, silent, notes = [], [], []
-    for metric in incident.metrics:
-        sums = books.window(metric, tick.bucket - buckets + 1, tick.bucket)
-        since = books.since(metric, incident.onset_of(metric))
-        if not sums.buckets:
-            missing.append(metric)
-            notes.append(f"{metric}: no bucket is known")
-        if sums.missing:
-            missing.append(metric)
-            notes.append(f"{metric}: {sums.missing} of the last {sums.buckets} buckets are missing")
-        lately = 0 < sums.buckets == sums.silent
-        if lately:
-            notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
-        elif since.silent > since.buckets // 2:
-            notes.append(f"{metric}: {since.silent} of the {since.buckets} buckets since its onset are without any event")
-        # A pipe may break in the middle of a bucket, and an onset is known to a bucket or two: mostly silence is only silence.
-        if lately or since.silent > since.buckets // 2:
-            silent.append(metric)
-    if feed_silent:
-        notes.append("changes: the feed is silent, so what changed is unknown")
-    return tuple(missing), bool(silent) and len(silent) == len(incident.metrics), tuple(notes)
 
 
 def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ...]:

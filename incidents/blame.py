@@ -207,7 +207,8 @@ def _time(scene: Scene, change: Change) -> tuple[float, str, int | None, bool]:
     span = scene.lookback_ms / minute
     density = _lag_density((onset_ms - started_ms) / minute, (finished_ms - started_ms) / minute, max(sigma_ms, LEAST_SIGMA_MS) / minute, span)
     nats = math.log(max(density, FLOOR)) - math.log(1.0 / span)
-    slack_ms = max(2.0 * sigma_ms, 15_000.0)
+    # An onset that is hardly known is not known to lie in the window: doubt about it must not help to act.
+    slack_ms = min(max(2.0 * sigma_ms, 15_000.0), 30_000.0)
     within = started_ms - slack_ms <= onset_ms <= finished_ms + slack_ms
     where = f" in {region}" if region else ""
     return nats, f"time: {_lag_sentence(onset_ms, reach, started_ms)}{where} ({nats:+.1f} nats)", onset_ms - started_ms, within

@@ -29,9 +29,11 @@ class Sums:
         As in `Account`, added up; `slack` is the baseline's own error over the span, in events: it does not average out.
     buckets, missing, silent : int
         Buckets in the span, and how many of them are missing or silent.
+    events, doubtful : float
+        As in `Account`, added up.
     """
 
-    __slots__ = ("buckets", "expected", "missing", "observed", "silent", "slack", "variance")
+    __slots__ = ("buckets", "doubtful", "events", "expected", "missing", "observed", "silent", "slack", "variance")
 
     def __init__(self, n_series: int) -> None:
         self.observed: Floats = np.zeros(n_series)
@@ -41,6 +43,8 @@ class Sums:
         self.buckets = 0
         self.missing = 0
         self.silent = 0
+        self.events = 0.0
+        self.doubtful = 0.0
 
     def add(self, account: Account) -> None:
         """Add a bucket."""
@@ -56,6 +60,8 @@ class Sums:
         self.buckets += 1
         self.missing += account.missing
         self.silent += account.silent
+        self.events += account.events
+        self.doubtful += account.doubtful
 
 
 class VersionSums:
@@ -97,7 +103,7 @@ class Books:
         self._series: dict[str, tuple[SeriesName, ...]] = {}
         self._rows: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
         self._regions: set[str] = set()
-        self._services: set[str] = set()
+        self._services: dict[str, set[str]] = {}
         self._running: dict[tuple[str, int], tuple[Sums, int]] = {}
         self._running_versions: dict[tuple[str, int], tuple[VersionSums, int]] = {}
 
@@ -130,7 +136,11 @@ class Books:
     @property
     def services(self) -> tuple[str, ...]:
         """All services any metric has been seen of, sorted."""
-        return tuple(sorted(self._services))
+        return tuple(sorted(set().union(*self._services.values())))
+
+    def services_of(self, metric: str) -> frozenset[str]:
+        """Services a metric has been seen of."""
+        return frozenset(self._services.get(metric, ()))
 
     def window(self, metric: str, first: int, last: int) -> Sums:
         """Sums over buckets first..last, both included, as far as they are kept."""
@@ -179,14 +189,17 @@ class Books:
         return list(islice(self.ticks, low, high)) if low < len(self.ticks) // 2 else [self.ticks[i] for i in range(low, high)]
 
     def _learn(self, account: Account) -> None:
+        known = len(self._series.get(account.metric, ()))
         self._series[account.metric] = account.series
-        self._rows[account.metric] = {tuple(sorted(name.labels)): row for row, name in enumerate(account.series)}
-        for name in account.series:
+        rows, services = self._rows.setdefault(account.metric, {}), self._services.setdefault(account.metric, set())
+        # Series are only ever added, at the end.
+        for row, name in enumerate(account.series[known:], known):
+            rows[tuple(sorted(name.labels))] = row
             region, service = name.label("region"), name.label("service")
             if region:
                 self._regions.add(region)
             if service:
-                self._services.add(service)
+                services.add(service)
 
 
 def _forget(running: dict[tuple[str, int], tuple[T, int]], oldest: int) -> None:

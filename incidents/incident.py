@@ -136,9 +136,8 @@ def symptoms_of(books: Books, settings: Settings, signals: dict[SeriesName, Sign
     found: dict[tuple[str, str | None], int] = {}
     for series, signal in signals.items():
         service = series.label("service")
-        services = {name.label("service") for name in books.series(series.metric)} - {None}
         # Of a metric with one service, naming it singles nothing out.
-        key = (series.metric, service if len(services) > 1 else None)
+        key = (series.metric, service if len(books.services_of(series.metric)) > 1 else None)
         found[key] = min(found.get(key, signal.onset), signal.onset)
     return [
         (

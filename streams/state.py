@@ -93,6 +93,7 @@ class _Writer:
         self.types = types
         self.shared: list[Any] = []
         self.seen: dict[int, int] = {}
+        self.alike: dict[bytes, int] = {}
         self.alive: list[object] = []
 
     def write(self, value: Any) -> Any:
@@ -107,7 +108,11 @@ class _Writer:
         if at is None:
             body = self._body(value)
             at = len(self.shared)
-            self.shared.append(body)
+            if isinstance(value, tuple):
+                # Equal tuples are one: whether two are the same object depends on when a stage was last restored.
+                at = self.alike.setdefault(msgspec.msgpack.encode(body), at)
+            if at == len(self.shared):
+                self.shared.append(body)
             self.seen[id(value)] = at
             self.alive.append(value)
         return {"@": at}

@@ -82,6 +82,8 @@ class Shop:
     hurts: list[Hurt] = field(default_factory=list)
     missing: dict[str, range] = field(default_factory=dict)
     silent: dict[str, range] = field(default_factory=dict)
+    #: Buckets in which half as many events again come too late or are refused.
+    doubtful: dict[str, range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.leaves = [dict(zip(self.labels, values, strict=True)) for values in itertools.product(*self.labels.values())]
@@ -142,6 +144,7 @@ class Shop:
             missing=missing,
             silent=silent,
             events=float(observed[0]),
+            doubtful=float(observed[0]) / 2.0 if bucket in self.doubtful.get(metric, range(0)) else 0.0,
             split=Split(
                 keys=keys,
                 key=np.arange(len(keys), dtype=np.int64),

@@ -214,6 +214,35 @@ def test_missing_data_blocks_the_action_but_not_the_page() -> None:
     assert decisions(entries, "rollback") == []
 
 
+def test_late_and_refused_events_block_the_action_but_not_the_page() -> None:
+    shop = Shop()
+    shop.doubtful["orders"] = range(KNOWN - 10, KNOWN)
+    entries = played(shop, [*regional(shop), *deploy()])
+    page = decisions(entries, "page")[0]
+    assert page.at_ms == at_ms(KNOWN)
+    assert any("came too late or were refused" in reason for reason in page.reasons)
+    assert "the data of orders is missing or uncertain" in blocked(entries)
+    (rollback,) = decisions(entries, "rollback")
+    assert rollback.at_ms > at_ms(KNOWN + 15)
+
+
+def test_a_few_late_events_are_no_doubt() -> None:
+    shop = Shop()
+    shop.doubtful["orders"] = range(KNOWN - 2, KNOWN)
+    (rollback,) = decisions(played(shop, [*regional(shop), *deploy()]), "rollback")
+    assert rollback.at_ms == at_ms(KNOWN)
+
+
+def test_a_source_that_has_only_fallen_silent_is_no_second_witness() -> None:
+    shop = Shop()
+    shop.silent["orders"] = range(ONSET, START + 20 * MINUTE)
+    shop.hurts.append(Hurt("errors", 4.0, ONSET, where={"region": "eu-west"}))
+    records = [shop.left("orders", ONSET + 2, ONSET), shop.left("errors", ONSET + 3, ONSET, region="eu-west"), *deploy(regions=["eu-west", "us-east"])]
+    entries = played(shop, records)
+    assert decisions(entries, "page")
+    assert decisions(entries, "rollback") == []
+
+
 def test_an_action_is_made_up_for_once_the_data_is_whole_again() -> None:
     shop = Shop()
     shop.missing["orders"] = range(KNOWN - 2, KNOWN)

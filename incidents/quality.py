@@ -1,0 +1,79 @@
+"""How far the data of an incident can be trusted: missing, uncertain, or known by silence alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollguard.config import Settings
+from rollguard.incidents.books import Books
+from rollguard.incidents.incident import Incident
+
+__all__ = ["Quality", "quality_of"]
+
+MINUTE_MS = 60_000
+#: The last minutes of data that must be whole before anything is done.
+WHOLE_MIN = 2
+#: Late events and refused lines make a metric uncertain from this share of the last minutes' events on, if they are so many.
+DOUBT_MIN, DOUBT_SHARE, DOUBT_LEAST = 5, 0.1, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What is doubtful about the data.
+
+    Attributes
+    ----------
+    doubtful : tuple of str
+        Metrics of the incident whose last minutes are missing or uncertain: they may page, and nothing is done on them.
+    silent : tuple of str
+        Those that rest on buckets closed by silence.
+    notes : tuple of str
+        A sentence for each doubt.
+    """
+
+    doubtful: tuple[str, ...]
+    silent: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int, *, feed_silent: bool) -> Quality:
+    """Judge the data of an incident's metrics.
+
+    Parameters
+    ----------
+    incident : Incident
+    books : Books
+    settings : Settings
+    bucket : int
+        The last one closed.
+    feed_silent : bool
+        The change feed has fallen silent.
+    """
+    whole = max(WHOLE_MIN * MINUTE_MS // settings.bucket_ms, 1)
+    doubt = max(DOUBT_MIN * MINUTE_MS // settings.bucket_ms, 1)
+    doubtful, silent, notes = [], [], []
+    for metric in incident.metrics:
+        sums = books.window(metric, bucket - whole + 1, bucket)
+        lately = books.window(metric, bucket - doubt + 1, bucket)
+        since = books.since(metric, incident.onset_of(metric))
+        why = []
+        if not sums.buckets:
+            why.append(f"{metric}: no bucket is known")
+        if sums.missing:
+            why.append(f"{metric}: {sums.missing} of the last {sums.buckets} buckets are missing")
+        if lately.doubtful >= max(DOUBT_LEAST, DOUBT_SHARE * (lately.events + lately.doubtful)):
+            of = f"{lately.events + lately.doubtful:.0f} events of the last {DOUBT_MIN} min"
+            why.append(f"{metric}: {lately.doubtful:.0f} of the {of} came too late or were refused")
+        doubtful += [metric] * bool(why)
+        notes += why
+        none = 0 < sums.buckets == sums.silent
+        # A pipe may break in the middle of a bucket, and an onset is known to a bucket or two: mostly silence is only silence.
+        mostly = since.silent > since.buckets // 2
+        silent += [metric] * (none or mostly)
+        if none:
+            notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
+        elif mostly:
+            notes.append(f"{metric}: {since.silent} of the {since.buckets} buckets since its onset are without any event")
+    if feed_silent:
+        notes.append("changes: the feed is silent, so what changed is unknown")
+    return Quality(tuple(doubtful), tuple(silent), tuple(notes))
