@@ -16,6 +16,7 @@ WRONG_USAGE = frozenset({"config", "case", "usage"})
 app = typer.Typer(
     name="rollguard",
     help="Names the change that hurt customers, and says or undoes it.",
+    epilog="Begin with `rollguard demo`, then `rollguard replay CASE`. Exit codes: 0 fine, 1 the run failed, 2 wrong usage or config.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_show_locals=False,
@@ -52,5 +53,6 @@ def main() -> None:
         typer.echo(str(error), err=True)
         sys.exit(2 if error.code in WRONG_USAGE else 1)
     except OSError as error:
-        typer.echo(f"{error.filename or 'rollguard'}: {error.strerror or error}. Nothing more was done; make room or permission and run it again.", err=True)
+        reason = (error.strerror or str(error)).lower()
+        typer.echo(f"{error.filename or 'rollguard'}: {reason}. Nothing more was done; make room or permission and run it again.", err=True)
         sys.exit(1)

@@ -3,20 +3,21 @@
 from rollguard.replay.case import Case, CaseError, open_case
 from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
-from rollguard.replay.run import ROLLBACK_TAKES_MS, Run, run_case
+from rollguard.replay.run import OutError, Run, make_out, run_case
 from rollguard.replay.story import Story, write_case
 from rollguard.replay.timeline import fold, line_of, rfc3339
 
 __all__ = [
-    "ROLLBACK_TAKES_MS",
     "Case",
     "CaseError",
+    "OutError",
     "Progress",
     "Replay",
     "Run",
     "Story",
     "fold",
     "line_of",
+    "make_out",
     "march_story",
     "open_case",
     "rfc3339",

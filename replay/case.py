@@ -15,6 +15,10 @@ __all__ = ["Case", "CaseError", "open_case"]
 CASE_FILE = "case.yaml"
 #: Keys of case.yaml that the case itself reads; all others are config.
 OWN_KEYS = ("name", "start", "end")
+DAY_MS = 86_400_000
+#: A longer case is a mistyped year.
+LONGEST_MS = 400 * DAY_MS
+YEARS = (2000, 2100)
 
 
 class CaseError(RollguardError):
@@ -77,21 +81,24 @@ def open_case(path: Path, layers: Iterable[Layer] = ()) -> Case:
     if not path.is_dir():
         raise CaseError(_no_folder(path))
     base = [Layer(default_text(), "default.yaml"), *layers]
-    name, start_ms, end_ms = path.name, None, None
+    folder = path.resolve().name
+    name, start_ms, end_ms = folder, None, None
+    mistakes: list[Mistake] = []
     own = path / CASE_FILE
-    if own.exists():
+    if own.exists() or own.is_symlink():
         layer = read_layer(own)
-        name, start_ms, end_ms = _own_keys(layer, path.name)
+        name, start_ms, end_ms = _own_keys(layer, folder, mistakes)
         base.append(Layer(layer.text, layer.name, skip=OWN_KEYS))
-    settings = load_layers(base)
+    settings = _settings(base, mistakes)
     files, notes = {}, []
     for source in settings.sources:
         found = _file_of(path, source)
         if found is None:
-            near = near_match(source, sorted({stem_of(each) for each in path.iterdir() if each.is_file()} - set(settings.sources)))
-            hint = f" Did you mean to name {near!r} so?" if near else ""
+            others = {stem_of(each): each.name for each in sorted(path.iterdir()) if each.is_file() and stem_of(each) not in settings.sources}
+            near = near_match(source, others)
+            hint = f" If {others[near]!r} is meant, rename it." if near else ""
             notes.append(
-                f"{path.name}: no file for source {source} ({source}.jsonl, .jsonl.gz, .jsonl.zst, .csv or .parquet): it counts as unknown, not as zero.{hint}"
+                f"{folder}: no file for source {source} ({source}.jsonl, .jsonl.gz, .jsonl.zst, .csv or .parquet): it counts as unknown, not as zero.{hint}"
             )
         else:
             files[source] = found
@@ -100,7 +107,7 @@ def open_case(path: Path, layers: Iterable[Layer] = ()) -> Case:
         raise CaseError(f"{path}: no event file of any source. Expected: {expected} (or .jsonl, .jsonl.zst, .csv, .parquet). Is it the right folder?")
     deploys = _file_of(path, settings.changes.source)
     if deploys is None:
-        notes.append(f"{path.name}: no {settings.changes.source}.jsonl: no change is known, so none can be blamed.")
+        notes.append(f"{folder}: no {settings.changes.source}.jsonl: no change is known, so none can be blamed.")
     return Case(name, path, start_ms, end_ms, settings, files, deploys, tuple(notes))
 
 
@@ -113,34 +120,49 @@ def _no_folder(path: Path) -> str:
 
 
 def _file_of(path: Path, source: str) -> Path | None:
-    found = [each for suffix in SUFFIXES if (each := path / f"{source}{suffix}").exists()]
+    # A link to nothing is there: the reader says what is wrong with it.
+    found = [each for suffix in SUFFIXES if (each := path / f"{source}{suffix}").exists() or each.is_symlink()]
     if len(found) > 1:
         raise CaseError(f"{path}: {' and '.join(each.name for each in found)} are both of source {source}. Expected: one of them; move the other away.")
     return found[0] if found else None
 
 
-def _own_keys(layer: Layer, folder: str) -> tuple[str, int | None, int | None]:
+def _settings(layers: list[Layer], mistakes: list[Mistake]) -> Settings:
+    """Settings, or all mistakes at once: those of the case's own keys, found before, and the config's."""
+    try:
+        settings = load_layers(layers)
+    except ConfigError as error:
+        own = layers[-1].name
+        raise ConfigError(sorted([*error.mistakes, *mistakes], key=lambda each: (each.file == own, each.line if each.file == own else 0))) from None
+    if mistakes:
+        raise ConfigError(mistakes)
+    return settings
+
+
+def _own_keys(layer: Layer, folder: str, mistakes: list[Mistake]) -> tuple[str, int | None, int | None]:
     document, _ = parse(layer.text, name=layer.name)
     # What is wrong with the form is told with the rest of the config's mistakes.
     entries = document.value if document is not None and isinstance(document.value, dict) else {}
-    mistakes: list[Mistake] = []
-    name = entries["name"].value if "name" in entries else folder
+    name = entries["name"].value if "name" in entries and entries["name"].value is not None else folder
     if not isinstance(name, str) or not name.strip():
         mistakes.append(_mistake(entries["name"], "name", "not a text", "a name for the case"))
         name = folder
     start_ms, end_ms = (_time(entries.get(key), key, mistakes) for key in ("start", "end"))
     if start_ms is not None and end_ms is not None and start_ms >= end_ms:
         mistakes.append(_mistake(entries["end"], "end", "not after `start`", "a later time"))
-    if mistakes:
-        raise ConfigError(mistakes)
+    elif start_ms is not None and end_ms is not None and end_ms - start_ms > LONGEST_MS:
+        mistakes.append(_mistake(entries["end"], "end", f"more than {LONGEST_MS // DAY_MS} days after `start`", "the days around one incident"))
     return name, start_ms, end_ms
 
 
 def _time(node: Node | None, key: str, mistakes: list[Mistake]) -> int | None:
-    if node is None:
+    if node is None or node.value is None:
         return None
     expected = "RFC 3339 with an offset, such as 2026-03-02T00:00:00Z"
-    text = str(node.value) if isinstance(node.value, (str, int, float)) else "this"
+    if not isinstance(node.value, (str, int, float)):
+        mistakes.append(_mistake(node, key, f"{'a mapping' if isinstance(node.value, dict) else 'a list'} is no time", expected))
+        return None
+    text = str(node.value)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -148,6 +170,9 @@ def _time(node: Node | None, key: str, mistakes: list[Mistake]) -> int | None:
         return None
     if moment.tzinfo is None:
         mistakes.append(_mistake(node, key, f"{text[:40]!r} has no time zone", expected))
+        return None
+    if not YEARS[0] <= moment.year < YEARS[1]:
+        mistakes.append(_mistake(node, key, f"{text[:40]!r} is not between {YEARS[0]} and {YEARS[1]}", expected))
         return None
     return round(moment.timestamp() * 1000)
 

@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from rollguard.config import Mode, Settings
 from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import ChangeRefusedError, ChangeSeen, Desk, Entry, LogRecord, sightings
 from rollguard.replay.reader import EventFile
-from rollguard.streams import Block, Closed, DeadLetter, Ingest, IngestCounts, Merger
+from rollguard.replay.tables import from_text
+from rollguard.streams import Block, Closed, DeadLetter, Ingest, IngestCounts, Merger, measures
 
 __all__ = ["FileReport", "Progress", "Replay", "Report"]
 
-#: Dead letters kept to be shown, for each file and reason.
-SHOWN = 3
+#: The value into which label values beyond the cap are folded.
+FOLDED = "__other__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,15 @@ class FileReport:
         By reason: how many, and the first.
     damage : str or None
         What kept it from being read to its end.
+    folded : dict of str to int
+        Labels with more values than are kept, and the first bucket (ms) in which some were folded.
     """
 
     path: Path | None
     counts: IngestCounts = field(default_factory=IngestCounts)
     refused: dict[str, tuple[int, DeadLetter]] = field(default_factory=dict)
     damage: str | None = None
+    folded: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,8 +76,10 @@ class Report:
         By source.
     changes : int
         Different changes to the environment.
-    changes_refused : list of str
-        One line for each change record that could not be used.
+    changes_refused : list of (int, str)
+        Line and reason of each change record that could not be used.
+    changes_damage : str or None
+        What kept the change records from being read to their end.
     first_ms, last_ms : int or None
         Span of event time that was closed.
     ready_ms : int or None
@@ -80,7 +88,8 @@ class Report:
 
     files: dict[str, FileReport]
     changes: int = 0
-    changes_refused: list[str] = field(default_factory=list)
+    changes_refused: list[tuple[int, str]] = field(default_factory=list)
+    changes_damage: str | None = None
     first_ms: int | None = None
     last_ms: int | None = None
     ready_ms: int | None = None
@@ -89,7 +98,8 @@ class Report:
 class _Lane:
     """One file on its way through ingest."""
 
-    def __init__(self, source: str, path: Path, ingest: Ingest, report: FileReport) -> None:
+    def __init__(self, settings: Settings, source: str, path: Path, ingest: Ingest, report: FileReport) -> None:
+        self.settings = settings
         self.source = source
         self.file = EventFile(path)
         self.lines = iter(self.file)
@@ -109,7 +119,22 @@ class _Lane:
             count, first = self.report.refused.get(letter.reason, (0, letter))
             self.report.refused[letter.reason] = (count + 1, first)
         self.report.counts = self.ingest.counts
+        if taken.block is not None:
+            self._note_folded(taken.block)
         return taken.block
+
+    def _note_folded(self, block: Block) -> None:
+        names = (*self.settings.labels.watched, *self.settings.labels.compare)
+        if len(self.report.folded) == len(names) or not any(FOLDED in key for key in block.keys):
+            return
+        # A refused line has no labels, and stands in the blocks as one whose labels are all folded.
+        refused = [number for number, measure in enumerate(measures(self.settings)) if measure.part == "refused"]
+        mine = ~np.isin(block.measure, refused)
+        for label, name in enumerate(names):
+            folded = np.array([key[label] == FOLDED for key in block.keys])
+            at = np.flatnonzero(mine & folded[block.key])
+            if len(at):
+                self.report.folded.setdefault(name, int(block.bucket[at[0]]) * self.settings.bucket_ms)
 
     def settle(self, frontier: int) -> Block | None:
         """Say what the rest of a file that is at its end means: zero, or unknown where it broke off."""
@@ -148,7 +173,7 @@ class Replay:
         self.deploys = deploys
         self.report = Report(files={source: FileReport(files.get(source)) for source in settings.sources})
         self.lanes = [
-            _Lane(source, files[source], self._ingest(source, files[source]), self.report.files[source])
+            _Lane(self.settings, source, files[source], self._ingest(source, files[source]), self.report.files[source])
             for source in sorted(settings.sources)
             if source in files
         ]
@@ -257,14 +282,13 @@ class Replay:
                 if not line.strip():
                     continue
                 try:
-                    seen = sightings(line, environment=self.settings.environment)
+                    seen = sightings(from_text(line) if file.lax else line, environment=self.settings.environment)
                 except ChangeRefusedError as error:
-                    self.report.changes_refused.append(f"{self.deploys.name}:{number}: change refused: {error}. It is left out; the others count.")
+                    self.report.changes_refused.append((number, str(error)))
                     continue
                 # A repeat has the same id, so it stands here once.
                 found |= {each.id: each for each in seen}
-        if file.damage is not None:
-            self.report.changes_refused.append(file.damage)
+        self.report.changes_damage = file.damage
         self.report.changes = len({seen.deploy_id for seen in found.values()})
         return sorted(found.values(), key=lambda seen: (seen.seen_ms, seen.id))
 

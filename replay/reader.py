@@ -1,36 +1,30 @@
 """Lines of one file of a case, whatever its form; damage ends it with a sentence, never with a traceback.
 
-What was read before the damage counts. Memory stays bounded: a line longer than any event may be is cut.
+What was read before the damage counts. Memory stays bounded: a line longer than any event may be is cut, and a batch
+ends when it holds many lines or many bytes.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase, TextIOWrapper
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import msgspec
+from rollguard.replay.tables import csv_lines, parquet_parts
+from rollguard.replay.unpacking import DamagedError, gunzip, unzstd
 
-from rollguard.config import RollguardError
-
-__all__ = ["SUFFIXES", "EventFile", "Lines", "MissingExtraError", "stem_of"]
+__all__ = ["SUFFIXES", "EventFile", "Lines", "stem_of"]
 
 #: Forms a case file may have.
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet")
-LINES = 20_000
-CHUNK = 1 << 20
+#: A batch ends at so many lines, or bytes in them.
+LINES, BYTES = 20_000, 16 << 20
+#: Bytes read at once; few of Zstandard, whose pieces unpack to whatever they hold.
+PIECE = {".jsonl": 1 << 20, ".csv": 1 << 20, ".jsonl.gz": 1 << 14, ".jsonl.zst": 1 << 10}
 #: A line is cut at this length, which is beyond what any source may allow; the decoder then refuses it as too long.
 LONGEST_LINE = 32 << 20
-
-
-class MissingExtraError(RollguardError):
-    """A file form needs a library that is not installed."""
-
-    code = "usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +51,11 @@ def stem_of(path: Path) -> str:
     >>> stem_of(Path("orders.jsonl.gz")), stem_of(Path("orders.csv"))
     ('orders', 'orders')
     """
-    name = path.name
-    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "")
-    return name[: len(name) - len(suffix)]
+    return path.name.removesuffix(_form(path))
 
 
-class _Counted(RawIOBase):
-    """Counts the bytes that are read of a file, for a progress bar."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.count = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        data = self.file.read(len(view))
-        view[: len(data)] = data
-        self.count += len(data)
-        return len(data)
+def _form(path: Path) -> str:
+    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.endswith(s)), "")
 
 
 class EventFile:
@@ -100,7 +78,8 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lax = path.name.endswith(".csv")
+        self.form = _form(path)
+        self.lax = self.form == ".csv"
         self.damage: str | None = None
         self.bytes_read = 0
         try:
@@ -110,126 +89,92 @@ class EventFile:
 
     def __iter__(self) -> Iterator[Lines]:
         """Batches of lines; after the last one `damage` says whether there should have been more."""
-        number = 1
+        # The header of a table is its first line.
+        first = number = 2 if self.lax else 1
         batch: list[bytes] = []
+        size = 0
         try:
             for line in self._lines():
                 batch.append(line)
-                if len(batch) >= LINES:
+                size += len(line)
+                if len(batch) >= LINES or size >= BYTES:
                     yield Lines(batch, number)
                     number += len(batch)
-                    batch = []
-        except (OSError, EOFError, zlib.error, UnicodeError) as error:
-            self._break(number + len(batch), error)
+                    batch, size = [], 0
+        except DamagedError as error:
+            self._break(number + len(batch), first, str(error))
+        except OSError as error:
+            self._break(number + len(batch), first, _reason(error))
         if batch:
             yield Lines(batch, number)
         self.bytes_read = self.bytes_total
 
-    def _break(self, line: int, error: Exception) -> None:
-        reason = {
-            "EOFError": "it ends in the middle of its compressed data",
-            "BadGzipFile": "it is not gzip, or damaged",
-            "error": "its compressed data is damaged",
-            "IsADirectoryError": "it is a folder",
-            "PermissionError": "there is no permission to read it",
-            "FileNotFoundError": "there is no such file",
-            "UnicodeDecodeError": "it is not UTF-8",
-            "UnicodeError": "it is not UTF-8",
-        }.get(type(error).__name__, str(error))
-        kept = "nothing of it could be read" if line <= 1 else f"the {line - 1:,} lines before count"
+    def _break(self, line: int, first: int, reason: str) -> None:
+        if line == first:
+            self.damage = f"{self.path.name}: nothing of the file could be read: {reason}. Expected: a whole file; what it should hold is unknown, not zero."
+            return
+        kept = f"the {line - first:,} lines before count" if line - first > 1 else "the line before counts"
         self.damage = f"{self.path.name}:{line}: the file breaks off: {reason}. Expected: a whole file; {kept}, what came after is unknown, not zero."
 
     def _lines(self) -> Iterator[bytes]:
-        name = self.path.name
-        if name.endswith(".parquet"):
-            yield from self._parquet()
+        mode = self.path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            # A pipe or a device might never end.
+            raise DamagedError("it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
+        if self.form == ".parquet":
+            for share, part in parquet_parts(self.path, LINES):
+                self.bytes_read = int(self.bytes_total * share)
+                yield from part
             return
-        with self.path.open("rb") as plain:
-            counted = _Counted(plain)
-            stream: IO[bytes] = BufferedReader(counted, CHUNK)
-            if name.endswith(".gz"):
-                stream = gzip.GzipFile(fileobj=stream)  # type: ignore[assignment]
-            elif name.endswith(".zst"):
-                stream = _zstandard(self.path).ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-            lines = self._csv(stream) if self.lax else _split(stream)
-            for line in lines:
-                self.bytes_read = counted.count
-                yield line
+        with self.path.open("rb") as file:
+            lines = _split(self._chunks(file))
+            yield from csv_lines(lines) if self.lax else lines
 
-    def _csv(self, stream: IO[bytes]) -> Iterator[bytes]:
-        """Rows as JSON objects whose values are text, so that version 4.10 never becomes 4.1; empty cells are left out."""
-        import csv  # noqa: PLC0415 - only cases made of CSV need it
+    def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
+        pieces = self._pieces(file)
+        if self.form == ".jsonl.gz":
+            return gunzip(pieces)
+        if self.form == ".jsonl.zst":
+            return unzstd(pieces, self.path.name)
+        return pieces
 
-        rows = csv.reader(TextIOWrapper(stream, encoding="utf-8-sig", newline=""), strict=False)
-        encode = msgspec.json.Encoder().encode
-        try:
-            header = next(rows, [])
-            # The header is a line too: keeping its place keeps the numbers of the others true.
-            if header:
-                yield b""
-            for row in rows:
-                yield encode({key: value for key, value in zip(header, row, strict=False) if value}) if row else b""
-        except csv.Error as error:
-            raise OSError(f"it is not CSV ({error})") from error
-
-    def _parquet(self) -> Iterator[bytes]:
-        polars = _polars(self.path)
-        try:
-            frame = polars.scan_parquet(self.path)
-            total = frame.select(polars.len()).collect().item()
-            for start in range(0, total, LINES):
-                part: bytes = frame.slice(start, LINES).collect().write_ndjson().encode()
-                self.bytes_read = self.bytes_total * start // max(total, 1)
-                yield from part.splitlines()
-        except (polars.exceptions.PolarsError, OSError) as error:
-            raise OSError(f"it is not Parquet, or damaged ({str(error).splitlines()[0][:100]})") from error
+    def _pieces(self, file: IO[bytes]) -> Iterator[bytes]:
+        while piece := file.read(PIECE[self.form]):
+            self.bytes_read += len(piece)
+            yield piece
 
 
-def _split(stream: IO[bytes]) -> Iterator[bytes]:
-    """Lines of a stream; a line without end is cut at `LONGEST_LINE` and the rest of it passed over."""
-    rest = b""
+def _reason(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "there is no permission to read it"
+    if isinstance(error, FileNotFoundError):
+        return "it is not there, or a link to nothing"
+    return (error.strerror or str(error)).lower()
+
+
+def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a stream; a line without end is cut at `LONGEST_LINE` and the rest of it passed over.
+
+    Where the stream breaks off, it raises here: what lies between the last line end and the damage is half a line and is not told as one.
+    """
+    rest: list[bytes] = []
+    held = 0
     first = True
-    passing = False
-    while True:
-        # Damage raises here; what lies between the last line end and it is half a line and is not told as one.
-        chunk = stream.read(CHUNK)
-        if not chunk:
-            break
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            if passing:
-                passing = False
-                continue
-            yield _clean(line, first=first)
+    for chunk in chunks:
+        head, *lines = chunk.split(b"\n")
+        if held <= LONGEST_LINE:
+            rest.append(head)
+        held += len(head)
+        if not lines:
+            continue
+        lines.insert(0, b"".join(rest)[: LONGEST_LINE + 1])
+        tail = lines.pop()
+        if first:
+            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
             first = False
-        if len(rest) > LONGEST_LINE:
-            if not passing:
-                yield _clean(rest[:LONGEST_LINE], first=first)
-                first = False
-            passing = True
-            rest = b""
-    if rest and not passing:
-        yield _clean(rest, first=first)
-
-
-def _clean(line: bytes, *, first: bool) -> bytes:
-    if first and line.startswith(b"\xef\xbb\xbf"):
-        line = line[3:]
-    return line.removesuffix(b"\r")
-
-
-def _zstandard(path: Path) -> Any:
-    try:
-        import zstandard  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise MissingExtraError(f"{path.name}: .zst files need the extra [files]. Install it: pip install 'rollguard[files]'.") from None
-    return zstandard
-
-
-def _polars(path: Path) -> Any:
-    try:
-        import polars  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise MissingExtraError(f"{path.name}: .parquet files need the extra [files]. Install it: pip install 'rollguard[files]'.") from None
-    return polars
+        for line in lines:
+            yield line.removesuffix(b"\r")
+        rest, held = [tail], len(tail)
+    last = b"".join(rest)[: LONGEST_LINE + 1]
+    if last:
+        yield (last.removeprefix(b"\xef\xbb\xbf") if first else last).removesuffix(b"\r")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,15 +13,32 @@ from typing import Any
 
 import msgspec
 
+from rollguard.config import RollguardError, format_duration
 from rollguard.replay.case import Case
-from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
+from rollguard.replay.pipeline import FOLDED, FileReport, Progress, Replay, Report
+from rollguard.replay.span import Span, span_of
 from rollguard.replay.timeline import fold, line_of, rfc3339
 
-__all__ = ["ROLLBACK_TAKES_MS", "Run", "run_case"]
+__all__ = ["OutError", "Run", "make_out", "run_case"]
 
 #: How long a rollback is taken to need, from the decision to its effect.
 ROLLBACK_TAKES_MS = 120_000
+SUMMARY = "summary.json"
+#: Reasons that a line is no text, or no JSON: one kind of damage.
+GARBLED = {"bom", "empty", "json", "nul", "utf8"}
+#: Share of late events above which the order of arrival is in doubt.
+MANY_LATE = 0.01
+#: Reasons told of refused change records.
+MOST_REASONS = 5
+#: Where in a line it broke is no reason of its own.
+BYTE = re.compile(r" \(byte \d+\)")
 _PRETTY = msgspec.json.Encoder(order="deterministic")
+
+
+class OutError(RollguardError):
+    """Results cannot be written where they were asked for."""
+
+    code = "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +67,67 @@ class Run:
         return msgspec.json.format(_PRETTY.encode({"summary": self.summary, "incidents": self.incidents}), indent=2).decode()
 
     def write(self, out: Path) -> None:
-        """Write `timeline.jsonl`, `incidents.jsonl` and `summary.json` into a folder, which is made if need be."""
+        """Write `timeline.jsonl`, `incidents.jsonl` and `summary.json` into a folder, which is made if need be.
+
+        A failure leaves no part of a result under these names, or the older result whole; `summary.json` comes last.
+
+        Raises
+        ------
+        OutError
+            If the folder or a file in it cannot be written.
+        """
+        make_out(out)
+        files = {
+            "timeline.jsonl": b"".join(line + b"\n" for line in self.timeline),
+            "incidents.jsonl": b"".join(_PRETTY.encode(incident) + b"\n" for incident in self.incidents),
+            SUMMARY: msgspec.json.format(_PRETTY.encode(self.summary), indent=2) + b"\n",
+        }
+        parts = {name: out / f".{name}.part" for name in files}
+        try:
+            for name, content in files.items():
+                parts[name].write_bytes(content)
+            # From here on only names change; without its summary a result does not look whole.
+            (out / SUMMARY).unlink(missing_ok=True)
+            for name, part in parts.items():
+                part.replace(out / name)
+        except OSError as error:
+            raise _no_out(out, error, "what was written of the results is taken away again") from None
+        finally:
+            for part in parts.values():
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+
+
+def make_out(out: Path) -> None:
+    """Make a folder for results, before any work is done for them.
+
+    Raises
+    ------
+    OutError
+        If it cannot be made, or nothing can be written into it.
+    """
+    try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "timeline.jsonl").write_bytes(b"".join(line + b"\n" for line in self.timeline))
-        encoded = [_PRETTY.encode(incident) for incident in self.incidents]
-        (out / "incidents.jsonl").write_bytes(b"".join(line + b"\n" for line in encoded))
-        (out / "summary.json").write_bytes(msgspec.json.format(_PRETTY.encode(self.summary), indent=2) + b"\n")
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise _no_out(out, error, "nothing was written") from None
+
+
+def _no_out(out: Path, error: OSError, done: str) -> OutError:
+    reason = "it is a file" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
+    return OutError(f"{out}: results cannot be written there: {reason}. Expected: a folder, or a place where one can be made; {done}.")
+
+
+def printable(text: str) -> str:
+    r"""One line that does nothing to a terminal, whatever a file put into it.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[31m\nb"))
+    a\x1b[31m\nb
+    """
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) -> Run:
@@ -68,14 +143,15 @@ def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) 
     -------
     Run
     """
-    replay = Replay(case.settings, case.files, case.deploys, start_ms=case.start_ms, end_ms=case.end_ms)
+    span = span_of(case.settings, case.files, start_ms=case.start_ms, end_ms=case.end_ms)
+    replay = Replay(case.settings, case.files, case.deploys, start_ms=span.start_ms, end_ms=span.end_ms)
     timeline = [line_of(entry) for entry in replay.run(on_progress)]
     lines = [msgspec.json.decode(line) for line in timeline]
     incidents = fold(lines)
-    return Run(case.name, timeline, incidents, _summary(case, replay.report, incidents, lines))
+    return Run(case.name, timeline, incidents, _summary(case, span, replay.report, incidents, lines))
 
 
-def _summary(case: Case, report: Report, incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:
+def _summary(case: Case, span: Span, report: Report, incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:
     decisions = [decision for incident in incidents for decision in incident["decisions"]]
     return {
         "name": case.name,
@@ -89,20 +165,21 @@ def _summary(case: Case, report: Report, incidents: list[dict[str, Any]], lines:
         "savings": [_savings(incident, lines) for incident in incidents],
         "sources": {source: _file(file) for source, file in sorted(report.files.items())},
         "changes": report.changes,
-        "notes": _notes(case, report),
+        "changes_refused": len(report.changes_refused),
+        "notes": _notes(case, span, report),
     }
 
 
 def _savings(incident: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
     """What the decided rollback would have saved: orders lost in all, less those lost until it took effect."""
     decided = next((d["at"] for d in incident["decisions"] if d["action"] == "rollback"), None)
-    found: dict[str, Any] = {"incident_id": incident["incident_id"], "rollback_at": decided, "lost_until_effect": None, "saved": 0.0}
+    found: dict[str, Any] = {"incident_id": incident["incident_id"], "rollback_at": decided, "effect_at": None, "lost_until_effect": None, "saved": 0.0}
     if decided is None:
         return found
     effect_ms = _ms(decided) + ROLLBACK_TAKES_MS
     mine = [line for line in lines if line["incident_id"] == incident["incident_id"] and "incident" in line]
     until = next((line for line in mine if _ms(line["at"]) >= effect_ms), mine[-1])["incident"]["orders_lost"]
-    return found | {"lost_until_effect": until, "saved": round(incident["orders_lost"] - until, 1)}
+    return found | {"effect_at": rfc3339(effect_ms), "lost_until_effect": until, "saved": round(incident["orders_lost"] - until, 1)}
 
 
 def _ms(when: str) -> int:
@@ -121,27 +198,63 @@ def _file(file: FileReport) -> dict[str, Any]:
     }
 
 
-def _notes(case: Case, report: Report) -> list[str]:
+def _notes(case: Case, span: Span, report: Report) -> list[str]:
     """One line for each thing that was wrong with the input."""
-    notes = list(case.notes)
+    notes = [*case.notes, *span.notes]
     for source, file in sorted(report.files.items()):
-        if file.damage is not None:
-            notes.append(file.damage)
-        for reason, (count, first) in sorted(file.refused.items()):
-            where = f"{file.path.name if file.path else source}:{first.offset}"
-            others = f" ({count} like it: {reason})" if count > 1 else ""
-            notes.append(f"{where}: event refused: {first.detail}{others}")
-        counts = file.counts
-        if file.path is not None and counts.read == 0 and file.damage is None:
-            notes.append(f"{file.path.name}: the file is empty: {source} counts as silent.")
-        elif counts.read and not counts.kept:
-            notes.append(f"{source}: not one of {counts.read} events could be used.")
-    shown = report.changes_refused[:5]
-    notes += shown
-    if len(report.changes_refused) > len(shown):
-        notes.append(f"{len(report.changes_refused) - len(shown)} more change records were refused.")
-    if report.last_ms is None:
-        notes.append("no bucket was closed: there were too few events to know how late it is.")
+        if file.path is not None:
+            notes += _file_notes(case, source, file.path.name, file)
+    if case.deploys is not None:
+        notes += _change_notes(case.deploys.name, report)
+    if report.last_ms is None or report.first_ms is None:
+        notes.append("no bucket was closed: too few events could be used to know how late it is.")
     elif report.ready_ms is None:
-        notes.append("nothing could be found: the case is shorter than the warm-up (`warmup`); hand over more days before the incident.")
+        if report.last_ms - report.first_ms < case.settings.warmup_ms:
+            notes.append("nothing could be found: the case is shorter than the warm-up (`warmup`); hand over more days before the incident.")
+        else:
+            notes.append("nothing could be found: no metric had enough history to learn from, as too little of it could be used.")
+    return [printable(note) for note in notes]
+
+
+def _file_notes(case: Case, source: str, name: str, file: FileReport) -> list[str]:
+    counts = file.counts
+    notes = [] if file.damage is None else [file.damage]
+    # Behind the damage to a file hardly a line is what it was; and rubbish is rubbish, whatever it looks like.
+    garbled = set(file.refused) if file.damage is not None else GARBLED & set(file.refused)
+    for reasons in sorted([*([r] for r in set(file.refused) - garbled), *([sorted(garbled)] if garbled else [])]):
+        first = min((file.refused[reason][1] for reason in reasons), key=lambda letter: letter.offset)
+        number = sum(file.refused[reason][0] for reason in reasons)
+        said = ", ".join(f"{file.refused[reason][0]:,} {reason}" for reason in reasons)
+        many = "" if number == 1 else f" {number - 1:,} more like it." if len(reasons) == 1 else f" In all {number:,} ({said})."
+        notes.append(f"{name}:{first.offset}: event refused: {first.detail}{many}")
+    lateness = format_duration(case.settings.sources[source].lateness_ms)
+    if counts.late > max(MANY_LATE * counts.read, 10):
+        notes.append(
+            f"{name}: {counts.late:,} of {counts.read:,} events came too late to count: more than `lateness` ({lateness}) behind those before them, or before "
+            "the case's start. Expected: order of arrival; check the order of the file, and the clock and time zone of its times."
+        )
+    for label, since_ms in file.folded.items():
+        most = case.settings.labels.max_values
+        notes.append(
+            f"{name}: {label} has more than {most:,} values (`labels.max_values`), first seen at {rfc3339(since_ms)}: the rest is watched together as "
+            f"{FOLDED}, every event counts. Name those that matter in `labels.keep`."
+        )
+    if counts.read == 0 and file.damage is None:
+        notes.append(f"{name}: the file is empty: {source} counts as silent.")
+    elif counts.read and not counts.kept and notes:
+        notes[-1] += f" Not one of its {counts.read:,} events could be used."
+    return notes
+
+
+def _change_notes(name: str, report: Report) -> list[str]:
+    notes = [] if report.changes_damage is None else [report.changes_damage]
+    reasons: dict[str, list[int]] = {}
+    for line, reason in report.changes_refused:
+        reasons.setdefault(BYTE.sub("", reason), []).append(line)
+    for reason, lines in list(reasons.items())[:MOST_REASONS]:
+        many = f" {len(lines) - 1:,} more like it." if len(lines) > 1 else ""
+        notes.append(f"{name}:{lines[0]}: change refused: {reason}. It is left out, the others count.{many}")
+    rest = [line for lines in list(reasons.values())[MOST_REASONS:] for line in lines]
+    if rest:
+        notes.append(f"{name}:{rest[0]}: change refused, for yet another reason; so many: {len(rest):,}. They are left out, the others count.")
     return notes
