@@ -23,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 EPOCH_MS = 300_000
 #: The dead band is so many times the root mean square error the baseline has shown.
-BAND_PER_ERROR = 1.5
+BAND_PER_ERROR = 2.0
 #: Least dead band of bins, as a fraction of each tilt.
 LEAST_LEAN = 0.1
 
