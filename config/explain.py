@@ -54,6 +54,29 @@ def mistake_at(root: Node, path: Sequence[str | int], problem: str, *, expected:
     return Mistake(file=node.file, line=node.line, key=key_text(path), problem=problem, expected=expected, near=near)
 
 
+def explain_all(errors: Sequence[ErrorDetails], root: Node) -> list[Mistake]:
+    """Say all of pydantic's findings; an entry that lacks keys and has nearly the name of another is one mistake, not one a key."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        if error["type"] == "missing" and len(error["loc"]) == 3:
+            section, name, key = map(str, error["loc"])
+            lacking.setdefault((section, name), []).append(key)
+    mistakes = []
+    for (section, name), keys in lacking.items():
+        others = [other for other in keys_of(node_at(root, (section,))) if other != name]
+        if near_match(name, others) is None:
+            continue
+        problem = f"{', '.join(repr(key) for key in keys)} missing, so it is no complete entry of its own"
+        mistakes.append(mistake_at(root, (section, name), problem, expected="these keys, or the name of a known entry", known=others, word=name))
+        errors = [error for error in errors if error["type"] != "missing" or tuple(map(str, error["loc"][:2])) != (section, name)]
+    return mistakes + [explain(error, root) for error in errors]
+
+
+def keys_of(node: Node) -> list[str]:
+    """List the keys that are written in a mapping."""
+    return list(node.value) if isinstance(node.value, dict) else []
+
+
 def explain(error: ErrorDetails, root: Node) -> Mistake:
     """Say one of pydantic's findings as a mistake."""
     path = [part for part in error["loc"] if part != "[key]"]

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from rollguard.config.consistency import inconsistencies
 from rollguard.config.document import LONGEST, Node, parse
 from rollguard.config.errors import ConfigError, Mistake, near_match
-from rollguard.config.explain import explain, keys_at
+from rollguard.config.explain import explain_all, keys_at
 from rollguard.config.model import Settings
 
 
@@ -184,7 +184,7 @@ def _check(root: Node) -> tuple[Settings, list[Mistake]]:
         broken: set[str] = set()
     except ValidationError as error:
         details = error.errors(include_url=False)
-        mistakes = [explain(detail, root) for detail in details]
+        mistakes = explain_all(details, root)
         broken = _prune(written, details)
         settings = Settings.model_validate(written)
     mistakes.extend(inconsistencies(settings, root, broken=frozenset(broken)))

@@ -239,6 +239,12 @@ def _file_notes(case: Case, source: str, name: str, file: FileReport) -> list[st
             f"{name}: {label} has more than {most:,} values (`labels.max_values`), first seen at {rfc3339(since_ms)}: the rest is watched together as "
             f"{FOLDED}, every event counts. Name those that matter in `labels.keep`."
         )
+    # Silence of a field is easily taken for all being well: a metric that nothing feeds is said to be blind.
+    for field, number in sorted(counts.measured.items()):
+        if counts.kept and not number:
+            theirs = case.settings.sources[source].fields.get(field, field)
+            blind = ", ".join(name for name, metric in sorted(case.settings.metrics.items()) if metric.source == source and metric.field == field)
+            notes.append(f"{name}: none of its {counts.kept:,} events has the field '{theirs}': nothing is known of {blind}, which is not watched here.")
     if counts.read == 0 and file.damage is None:
         notes.append(f"{name}: the file is empty: {source} counts as silent.")
     elif counts.read and not counts.kept and notes:

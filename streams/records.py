@@ -55,6 +55,8 @@ class IngestCounts(msgspec.Struct, frozen=True, kw_only=True):
         Lines by the reason of their dead letter.
     late_by : dict of label values to int
         Late events of each series, under the label cap.
+    measured : dict of str to int
+        Events kept that carry each measured field, by our name of it.
     """
 
     read: int = 0
@@ -63,6 +65,7 @@ class IngestCounts(msgspec.Struct, frozen=True, kw_only=True):
     doubled: int = 0
     refused: dict[str, int] = {}
     late_by: dict[Key, int] = {}
+    measured: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

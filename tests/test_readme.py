@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,12 @@ COMMAND = str(Path(sys.executable).with_name("rollguard"))
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What the demo prints at its shipped scale, and the folder in which it keeps what it made."""
     keep = tmp_path_factory.mktemp("demo") / "march"
     done = subprocess.run([COMMAND, "demo", "--keep", str(keep)], capture_output=True, text=True, check=True, cwd=keep.parent)
     assert done.stderr == ""
-    yield done.stdout, keep
+    return done.stdout, keep
 
 
 def test_the_readme_shows_what_the_demo_prints(demo: tuple[str, Path]) -> None:

@@ -403,3 +403,16 @@ def test_any_damage_to_the_default_loads_or_says_why(data: st.DataObject) -> Non
     start = data.draw(st.integers(0, len(text)))
     stop = data.draw(st.integers(start, min(len(text), start + 200)))
     loads_or_says_why(text[:start] + data.draw(st.text(max_size=5)) + text[stop:])
+
+
+def test_a_mistyped_name_of_a_metric_is_one_mistake_with_the_name_that_was_meant() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_layers([Layer(text=default_text(), name="default.yaml"), Layer(text="metrics:\n  ordres: {smallest: 0.2}\n", name="case.yaml")])
+    (mistake,) = caught.value.mistakes
+    assert (mistake.file, mistake.line, mistake.key, mistake.near) == ("case.yaml", 2, "metrics.ordres", "orders")
+
+
+def test_a_new_metric_that_lacks_keys_is_told_key_by_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_layers([Layer(text=default_text(), name="default.yaml"), Layer(text="metrics:\n  refunds: {kind: count}\n", name="case.yaml")])
+    assert [mistake.key for mistake in caught.value.mistakes] == ["metrics.refunds.source", "metrics.refunds.worse"]

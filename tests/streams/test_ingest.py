@@ -364,6 +364,12 @@ def test_promised_and_actual_minutes_of_one_delivery_both_count() -> None:
     assert (stage.counts.kept, stage.counts.doubled) == (2, 3)
 
 
+def test_how_many_events_carry_each_measured_field_is_counted() -> None:
+    events = [order(1, START, promised_minutes=30), order(1, START, promised_minutes=30), order(2, START), order(3, START, promised_minutes=None)]
+    _, stage = everything([line(event) for event in events], "deliveries")
+    assert stage.counts.measured == {"actual_minutes": 0, "promised_minutes": 1}
+
+
 def test_the_same_id_in_another_bucket_is_another_event() -> None:
     found, stage = everything([line(order(1, START)), line(order(1, START + BUCKET)), line(order(1, START + BUCKET))])
     assert (stage.counts.kept, stage.counts.doubled) == (2, 1)
