@@ -237,7 +237,11 @@ def test_a_source_that_has_only_fallen_silent_is_no_second_witness() -> None:
     shop = Shop()
     shop.silent["orders"] = range(ONSET, START + 20 * MINUTE)
     shop.hurts.append(Hurt("errors", 4.0, ONSET, where={"region": "eu-west"}))
-    records = [shop.left("orders", ONSET + 2, ONSET), shop.left("errors", ONSET + 3, ONSET, region="eu-west"), *deploy(regions=["eu-west", "us-east"])]
+    records: list[ChangeSeen | Signal] = [
+        shop.left("orders", ONSET + 2, ONSET),
+        shop.left("errors", ONSET + 3, ONSET, region="eu-west"),
+        *deploy(regions=["eu-west", "us-east"]),
+    ]
     entries = played(shop, records)
     assert decisions(entries, "page")
     assert decisions(entries, "rollback") == []
