@@ -103,7 +103,6 @@ def _incident(incident: dict[str, Any], saving: dict[str, Any]) -> Panel:
             "",
             f"[bold]{saving['saved']:,.0f} of them saved[/bold] by the rollback, done 2 minutes after it was decided: "
             f"{saving['lost_until_effect']:,.0f} were lost by then",
-            f"{saving['lost_until_effect']:,.0f} were lost by then",
         )
     facts.add_row("verdict", f"[{colour}]{incident['verdict'].replace('_', ' ')}[/{colour}]: {meaning}")
     for note in incident["data_quality"]:
