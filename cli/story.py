@@ -58,7 +58,7 @@ def tell(console: Console, run: Run, *, sources: bool = True) -> None:
     console : Console
     run : Run
     sources : bool
-        Whether to tell what was read, too.
+        Whether to tell what was read, too, and what was wrong with it.
     """
     summary = run.summary
     console.print(
@@ -74,8 +74,9 @@ def tell(console: Console, run: Run, *, sources: bool = True) -> None:
     for incident in run.incidents:
         saving = next(s for s in summary["savings"] if s["incident_id"] == incident["incident_id"])
         console.print(_incident(incident, saving))
-    if sources:
-        console.print(_sources(summary))
+    if not sources:
+        return
+    console.print(_sources(summary))
     for note in summary["notes"]:
         # One line each, however long: a terminal wraps it, a file keeps it whole.
         console.print(Text(f"! {note}", style="yellow"), soft_wrap=True)

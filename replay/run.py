@@ -69,7 +69,7 @@ class Run:
     def write(self, out: Path) -> None:
         """Write `timeline.jsonl`, `incidents.jsonl` and `summary.json` into a folder, which is made if need be.
 
-        A failure leaves no part of a result under these names, or the older result whole; `summary.json` comes last.
+        `summary.json` comes last, and an older one goes first: where it stands, the result is whole.
 
         Raises
         ------
