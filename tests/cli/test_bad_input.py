@@ -196,7 +196,7 @@ def test_a_mistake_in_case_yaml_is_one_line_and_exit_2(
 
 
 def test_what_is_no_case_is_told_with_a_near_match(case: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    done = said(monkeypatch, capsys, "replay", case.parent / "csae")
+    done = said(monkeypatch, capsys, "replay", case.parent / "cas")
     assert (done.code, done.out) == (2, "")
     assert "no such folder" in done.err
     assert f"Did you mean '{case}'?" in done.err
