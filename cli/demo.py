@@ -30,7 +30,7 @@ def demo(
     *,
     scale: Annotated[
         float,
-        typer.Option("--scale", help="Share of 120,000 lost orders and 1.6 million errors to make; a smaller shop is harder to watch.", min=0.02, max=1.0),
+        typer.Option("--scale", help="Share of 120,000 lost orders and 1.6 million errors to make; a smaller shop is harder to watch.", min=0.05, max=1.0),
     ] = SCALE,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another shop.", min=0)] = SEED,
     keep: Annotated[Path | None, typer.Option("--keep", help="Keep the case and the results in this folder.", metavar="DIR")] = None,

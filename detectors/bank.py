@@ -214,7 +214,9 @@ class RateBank(_Bank):
         if self.odds:
             self.tilts = binomial_tilts(rate, band, error.scatter, self.factors)
         else:
-            self.tilts = count_tilts(rate, band, np.zeros_like(rate), error.scatter, self.factors)
+            # What scatters more than Poisson is negative binomial, with the dispersion that gives its sums the variance seen.
+            dispersion = (error.scatter - 1.0) / rate
+            self.tilts = count_tilts(rate, band, dispersion, np.ones_like(rate), self.factors)
 
 
 class ShareBank(_Bank):

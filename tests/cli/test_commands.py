@@ -109,10 +109,12 @@ def test_completion_can_be_had_for_a_shell() -> None:
     assert "complete" in done.stdout
 
 
-def test_a_demo_of_another_scale_tells_the_truth_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    done = said(monkeypatch, capsys, "demo", "--scale", "0.02", "--json")
+def test_a_demo_of_another_scale_keeps_its_promises_and_tells_the_truth_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    done = said(monkeypatch, capsys, "demo", "--scale", "0.05", "--json")
     assert done.code == 0
     told = json.loads(done.out)
-    assert abs(told["story"]["lost_orders"] - 2_400) < 300
+    assert abs(told["story"]["lost_orders"] - 6_000) < 500
     assert told["incidents"][0]["suspects"][0]["deploy_id"] == told["story"]["culprit"]
     assert told["story"]["lost"] + told["story"]["saved"] == told["story"]["lost_orders"]
+    assert told["story"]["first_page_after_s"] <= 60
+    assert told["story"]["saved_share"] >= 0.95
