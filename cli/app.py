@@ -7,6 +7,7 @@ import typer
 
 from rollguard import __version__
 from rollguard.cli.demo import demo
+from rollguard.cli.explaining import explain
 from rollguard.cli.replaying import replay
 from rollguard.config import RollguardError
 
@@ -38,6 +39,7 @@ def options(
 
 
 app.command(name="replay")(replay)
+app.command(name="explain")(explain)
 app.command(name="demo")(demo)
 
 

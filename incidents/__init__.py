@@ -1,5 +1,6 @@
 """Signals and changes in, incidents and decisions out. Never acts, never reads a clock."""
 
+from rollguard.incidents.blame import probability_without
 from rollguard.incidents.changes import ChangeRefusedError, sightings
 from rollguard.incidents.desk import Desk, LogRecord
 from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
@@ -15,5 +16,6 @@ __all__ = [
     "LogRecord",
     "Rollback",
     "Suspect",
+    "probability_without",
     "sightings",
 ]

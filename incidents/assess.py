@@ -158,6 +158,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
                 service=b.change.service,
                 probability=round(b.probability, 6),
                 reasons=b.reasons,
+                evidence={kind: round(nats, 3) for kind, nats in b.evidence.items()},
                 facts=_facts_of(b.change),
             )
             for b in verdicts.suspects[:TOLD]

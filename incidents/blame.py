@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from rollguard.incidents.changes import Change, Reach
 
-__all__ = ["Blame", "Scene", "Verdicts", "VersionContrast", "weigh"]
+__all__ = ["Blame", "Scene", "Verdicts", "VersionContrast", "probability_without", "weigh"]
 
 #: Prior probability that an incident has no change behind it; published shares of change-triggered incidents lie at 50 to 75 %.
 NO_CHANGE_PRIOR = 0.4
@@ -122,6 +122,11 @@ class Blame:
         """All evidence together."""
         return self.time_nats + self.waves_nats + self.place_nats + self.service_nats + self.version_nats
 
+    @property
+    def evidence(self) -> dict[str, float]:
+        """Each kind of evidence by its name."""
+        return {"time": self.time_nats, "waves": self.waves_nats, "place": self.place_nats, "service": self.service_nats, "version": self.version_nats}
+
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
@@ -161,6 +166,26 @@ def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[Versio
         key=lambda b: (-b.probability, b.change.deploy_id),
     )
     return Verdicts(tuple(ranked), none / total)
+
+
+def probability_without(probability: float, nats: float) -> float:
+    """What a suspect's probability would be without a piece of its evidence, all else being as it is.
+
+    Parameters
+    ----------
+    probability : float
+        With it, 0..1.
+    nats : float
+        The piece's log likelihood ratio.
+
+    Examples
+    --------
+    >>> round(probability_without(0.8, 2.0), 2), probability_without(1.0, 5.0)
+    (0.35, 1.0)
+    """
+    if not 0.0 < probability < 1.0:
+        return probability
+    return 1.0 / (1.0 + (1.0 - probability) / probability * math.exp(max(-MOST_NATS, min(MOST_NATS, nats))))
 
 
 def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...]) -> Blame:

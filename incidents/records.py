@@ -104,6 +104,8 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
         Posterior, 0..1.
     reasons : tuple of str
         What speaks for and against it, one sentence each.
+    evidence : dict of str to float
+        Log likelihood ratio against "no change" of each kind of evidence, in nats.
     facts : tuple of str
         What is known of the change itself; never part of the probability.
     """
@@ -112,6 +114,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     probability: float
     reasons: tuple[str, ...]
+    evidence: dict[str, float] = {}
     facts: tuple[str, ...] = ()
 
 
