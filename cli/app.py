@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rollguard import __version__
+from rollguard.cli.affecting import affected
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.replaying import replay
@@ -40,6 +41,7 @@ def options(
 
 app.command(name="replay")(replay)
 app.command(name="explain")(explain)
+app.command(name="affected")(affected)
 app.command(name="demo")(demo)
 
 

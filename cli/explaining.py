@@ -18,7 +18,7 @@ from rollguard.config import RollguardError, near_match, read_layer
 from rollguard.incidents import probability_without
 from rollguard.replay import Run, open_case, run_case
 
-__all__ = ["explain"]
+__all__ = ["chosen", "explain"]
 
 #: Evidence of less than this decides nothing and is not told.
 LEAST_NATS = 0.05
@@ -54,14 +54,15 @@ def explain(
     if not run.incidents and incident is None:
         typer.echo("{}" if json else f"{run.name}: nothing was wrong, so there is nothing to explain.")
         return
-    explained = _explained(_chosen(run, incident), opened.settings.policy.guilty)
+    explained = _explained(chosen(run, incident), opened.settings.policy.guilty)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(explained), indent=2).decode())
         return
     _tell(Console(width=None if Console().is_terminal else 120, highlight=False), explained)
 
 
-def _chosen(run: Run, wanted: str | None) -> dict[str, Any]:
+def chosen(run: Run, wanted: str | None) -> dict[str, Any]:
+    """Find the incident that was meant: the named one, or the only one."""
     known = {incident["incident_id"]: incident for incident in run.incidents}
     if wanted is None and len(known) == 1:
         return next(iter(known.values()))

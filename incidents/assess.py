@@ -156,6 +156,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
             Suspect(
                 deploy_id=b.change.deploy_id,
                 service=b.change.service,
+                version=b.change.version,
                 probability=round(b.probability, 6),
                 reasons=b.reasons,
                 evidence={kind: round(nats, 3) for kind, nats in b.evidence.items()},

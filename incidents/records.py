@@ -100,6 +100,8 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     deploy_id, service : str
+    version : str or None
+        The version it brought.
     probability : float
         Posterior, 0..1.
     reasons : tuple of str
@@ -112,6 +114,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
 
     deploy_id: str
     service: str
+    version: str | None = None
     probability: float
     reasons: tuple[str, ...]
     evidence: dict[str, float] = {}

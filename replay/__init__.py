@@ -1,5 +1,6 @@
 """A past incident's files in, its timeline and results out. Never calls a pager or a target, never reads labels."""
 
+from rollguard.replay.affected import write_affected
 from rollguard.replay.case import Case, CaseError, open_case
 from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
@@ -22,5 +23,6 @@ __all__ = [
     "open_case",
     "rfc3339",
     "run_case",
+    "write_affected",
     "write_case",
 ]

@@ -19,7 +19,7 @@ from rollguard.replay.pipeline import FOLDED, FileReport, Progress, Replay, Repo
 from rollguard.replay.span import Span, span_of
 from rollguard.replay.timeline import fold, line_of, rfc3339
 
-__all__ = ["OutError", "Run", "make_out", "run_case"]
+__all__ = ["OutError", "Run", "make_out", "no_out", "run_case"]
 
 #: How long a rollback is taken to need, from the decision to its effect.
 ROLLBACK_TAKES_MS = 120_000
@@ -91,7 +91,7 @@ class Run:
             for name, part in parts.items():
                 part.replace(out / name)
         except OSError as error:
-            raise _no_out(out, error, "what was written of the results is taken away again") from None
+            raise no_out(out, error, "what was written of the results is taken away again") from None
         finally:
             for part in parts.values():
                 with contextlib.suppress(OSError):
@@ -111,10 +111,11 @@ def make_out(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise _no_out(out, error, "nothing was written") from None
+        raise no_out(out, error, "nothing was written") from None
 
 
-def _no_out(out: Path, error: OSError, done: str) -> OutError:
+def no_out(out: Path, error: OSError, done: str) -> OutError:
+    """Say why nothing can be written there."""
     reason = "it is a file" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
     return OutError(f"{out}: results cannot be written there: {reason}. Expected: a folder, or a place where one can be made; {done}.")
 

@@ -1,0 +1,41 @@
+"""`rollguard affected`: the events that an incident touched, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rollguard.cli.bar import with_progress
+from rollguard.cli.explaining import chosen
+from rollguard.config import read_layer
+from rollguard.replay import open_case, run_case, write_affected
+
+__all__ = ["affected"]
+
+
+def affected(
+    case: Annotated[Path, typer.Argument(help="Folder of the case, as for `rollguard replay`.", metavar="CASE")],
+    incident: Annotated[str | None, typer.Argument(help="Id of the incident; needless where there is just one.", metavar="INCIDENT")] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Write them into this file, one JSON object a line; .gz is compressed.", metavar="FILE")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A config file over the defaults; the case's own case.yaml goes over both.", metavar="FILE")
+    ] = None,
+) -> None:
+    """List what an incident touched: orders and promises of the places that hurt, while they hurt.
+
+    A rollback does not undo what was already promised or sold: this is the list to go through. Of the service that did it,
+    only what its guilty version said is in it. The list may hold personal data.
+
+        rollguard affected cases/promise-7 --out affected.jsonl.gz
+
+    Exit codes: 0 fine, 1 the run failed, 2 wrong usage, config or case.
+    """
+    opened = open_case(case, [] if config is None else [read_layer(config)])
+    run = with_progress(f"replaying {opened.name}", lambda report: run_case(opened, report))
+    found = chosen(run, incident)
+    counts = write_affected(opened, found, out)
+    listed = ", ".join(f"{number:,} {source}" for source, number in sorted(counts.items())) or "nothing"
+    typer.echo(f"{found['incident_id']}: {listed} written to {out}")
