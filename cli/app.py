@@ -9,6 +9,7 @@ from rollguard import __version__
 from rollguard.cli.affecting import affected
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
+from rollguard.cli.interrupts import interrupts_never_lost
 from rollguard.cli.replaying import replay
 from rollguard.config import RollguardError
 
@@ -51,7 +52,8 @@ def main() -> None:
     Exit codes: 0 fine, 1 the run failed, 2 wrong usage or config.
     """
     try:
-        app()
+        with interrupts_never_lost():
+            app()
     except RollguardError as error:
         # One line a mistake; a traceback would tell an operator nothing.
         typer.echo(str(error), err=True)

@@ -26,9 +26,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _until(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a program has made something in a folder."""
+    """Wait until a program is at work in a folder of its own inside a folder: only then is there anything to leave behind."""
     deadline = time.monotonic() + 60
-    while not any(folder.iterdir()):
+    while not any(folder.glob("*/*")):
         assert process.poll() is None
         assert time.monotonic() < deadline
 
