@@ -13,11 +13,12 @@ from rollguard.detectors.alarms import SUSPICION_NATS, Alarms
 from rollguard.detectors.bank import EPOCH_MS, Accounts, RateBank, Recursion, ShareBank
 from rollguard.detectors.baseline import Epoch, RateBaseline
 from rollguard.detectors.budget import log_thresholds
+from rollguard.detectors.chunk import Chunk, KeyRows
 from rollguard.detectors.evidence import DetectorState, Floats, Tilts
 from rollguard.detectors.records import Account, SeriesName, Signal, Tick
 from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.shares import ShareBaseline, ShareEpoch
-from rollguard.detectors.watch import Chunk, CountWatch, KeyRows, RatioWatch, ShareWatch, Watch, watch_for
+from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, Watch, watch_for
 from rollguard.streams import Closed, Measure, StateCodec, measures
 
 __all__ = ["Detect"]

@@ -13,60 +13,18 @@ import numpy.typing as npt
 
 from rollguard.config import Metric
 from rollguard.detectors.bank import Accounts, RateBank, ShareBank
+from rollguard.detectors.chunk import Chunk, KeyRows, dense
 from rollguard.detectors.evidence import Floats, ratios_above, ratios_below
 from rollguard.detectors.records import SeriesName, Split
 from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.shares import N_BINS, OUTER
 
-__all__ = ["Chunk", "CountWatch", "KeyRows", "RatioWatch", "ShareWatch", "Watch", "watch_for"]
+__all__ = ["CountWatch", "RatioWatch", "ShareWatch", "Watch", "watch_for"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 _IS_OUTER = np.isin(np.arange(N_BINS), OUTER)
-
-
-class Chunk:
-    """Closed buckets of one epoch, as columns.
-
-    Attributes
-    ----------
-    start, n : int
-        First bucket and number of buckets.
-    keys : tuple of tuple of str
-        Label values, watched then compare; append-only from chunk to chunk.
-    bucket, key, bin, value : (n_rows,) int64
-        Rows of each measure of the metric, by the measure's part.
-    missing, silent : (n,) bool
-        By the metric's source (and, for `missing_other`, the source it is measured against).
-    events, doubtful : (n,) float64
-        Events of the metric's source, and late events and refused lines of it.
-    """
-
-    __slots__ = ("doubtful", "events", "keys", "missing", "missing_other", "n", "parts", "silent", "start")
-
-    def __init__(
-        self,
-        start: int,
-        n: int,
-        keys: tuple[tuple[str, ...], ...],
-        parts: dict[str, tuple[Ints, Ints, Ints, Ints]],
-        *,
-        missing: Bools,
-        missing_other: Bools,
-        silent: Bools,
-        doubtful: Floats,
-    ) -> None:
-        self.start = start
-        self.n = n
-        self.keys = keys
-        self.parts = parts
-        self.missing = missing
-        self.missing_other = missing_other
-        self.silent = silent
-        self.doubtful = doubtful
-        bucket, _, _, value = parts[next(part for part in ("count", "k", "bins") if part in parts)]
-        self.events: Floats = np.bincount(bucket - start, weights=value, minlength=n).astype(np.float64)
 
 
 class Watch(Protocol):
@@ -107,61 +65,6 @@ class Watch(Protocol):
 
     def split(self, at: int) -> Split | None:
         """The loaded chunk's bucket number `at`, split by every label."""
-
-
-class KeyRows:
-    """Which rows of a tree each key counts in, looked up once a key; and in which bucket each row was first seen."""
-
-    def __init__(self, tree: SeriesTree) -> None:
-        self.tree = tree
-        self.n_watched = len(tree.watched)
-        self.table: Ints = np.zeros((0, tree.n_levels), dtype=np.int64)
-        self.known: Bools = np.zeros(0, dtype=bool)
-        # All together exist from the beginning: no event at all is a true zero for them.
-        self.born: Ints = np.full(len(tree.parents), np.iinfo(np.int64).min)
-
-    def of(self, bucket: Ints, key: Ints, keys: tuple[tuple[str, ...], ...]) -> Ints:
-        """(n_rows, n_levels) rows of the tree; new series are added in the order in which they appear.
-
-        Parameters
-        ----------
-        bucket, key : (n_rows,) int64
-            Sorted by bucket, then key. The order of the keys' numbers alone would not do: a key may be numbered for
-            another measure's sake, so that it would depend on the batch which of two comes first.
-        keys : tuple of tuple of str
-            Label values that `key` indexes.
-        """
-        if len(self.table) < len(keys):
-            extra = len(keys) - len(self.table)
-            self.table = np.concatenate([self.table, np.full((extra, self.tree.n_levels), -1, dtype=np.int64)])
-            self.known = np.concatenate([self.known, np.zeros(extra, dtype=bool)])
-        new = np.flatnonzero(~self.known[key])
-        born: list[int] = []
-        for at in new[np.sort(np.unique(key[new], return_index=True)[1])].tolist():
-            number = int(key[at])
-            self.table[number] = self.tree.rows(keys[number][: self.n_watched])
-            self.known[number] = True
-            born += [int(bucket[at])] * (len(self.tree.parents) - len(self.born) - len(born))
-        if born:
-            self.born = np.concatenate([self.born, np.array(born, dtype=np.int64)])
-        return self.table[key]
-
-    def unborn(self, start: int, n: int) -> Bools:
-        """(n, n_series) bool: buckets before a series was first seen. They say nothing of it, however they are batched."""
-        unborn: Bools = np.arange(start, start + n)[:, None] < self.born
-        return unborn
-
-    def n_known(self, bucket: int) -> int:
-        """Rows seen by the end of a bucket; they are numbered in the order in which they appeared."""
-        return int(np.searchsorted(self.born, bucket, side="right"))
-
-
-def _dense(n: int, width: int, at: Ints, rows: Ints, value: Ints) -> Floats:
-    """(n, width) sums of `value` over (bucket, row); integers below 2**53, so exact in any order."""
-    flat = (at[:, None] * width + rows).ravel()
-    weights = np.repeat(value, rows.shape[1]).astype(np.float64)
-    sums: Floats = np.bincount(flat, weights=weights, minlength=n * width).astype(np.float64)
-    return sums.reshape(n, width)
 
 
 def _factors(metric: Metric) -> Floats:
@@ -228,7 +131,7 @@ class CountWatch(_OneBank):
         bucket, key, _, value = chunk.parts[self.part]
         rows = self.rows.of(bucket, key, chunk.keys)
         self.bank.grow(np.array(self.tree.parents, dtype=np.int64))
-        observed = _dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
+        observed = dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
         observed[chunk.missing] = np.nan
         observed[self.rows.unborn(chunk.start, chunk.n)] = np.nan
         return self.bank.load(chunk.start, observed, np.ones_like(observed))
@@ -259,7 +162,7 @@ class RatioWatch:
         parents = np.array(self.tree.parents, dtype=np.int64)
         self.count.grow(parents)
         self.odds.grow(parents)
-        observed = _dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
+        observed = dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
         observed[chunk.missing] = np.nan
         observed[self.rows.unborn(chunk.start, chunk.n)] = np.nan
         against = np.where(chunk.missing_other[:, None], np.nan, observed)
@@ -315,7 +218,7 @@ class RatioWatch:
         column = np.array([self._column(chunk.keys[k]) for k in key.tolist()], dtype=np.int64)
         wanted = [self._column_of_row(name) for name in self.tree.names]
         width = len(self.columns) + 1
-        sums = _dense(chunk.n, width, bucket - chunk.start, np.stack([np.zeros_like(column), column], axis=1), value)
+        sums = dense(chunk.n, width, bucket - chunk.start, np.stack([np.zeros_like(column), column], axis=1), value)
         return sums[:, wanted]
 
     def _column(self, values: tuple[str, ...]) -> int:
@@ -357,7 +260,7 @@ class ShareWatch(_OneBank):
         else:
             coarse = self.bank.baseline.coarse(fine)
             width = n_series * N_BINS
-            flat = _dense(chunk.n, width, bucket - chunk.start, rows * N_BINS + coarse[:, None], value)
+            flat = dense(chunk.n, width, bucket - chunk.start, rows * N_BINS + coarse[:, None], value)
             counts = flat.reshape(chunk.n, n_series, N_BINS)
             accounts = self.bank.load(chunk.start, counts, present)
             self._split(chunk, coarse)

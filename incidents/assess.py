@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rollguard.config import Mode, Policy, Settings
 from rollguard.detectors import Tick
-from rollguard.incidents.blame import Blame, Scene, Verdicts, VersionContrast, weigh
+from rollguard.incidents.blame import Blame, Verdicts, weigh
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change, ChangeBook
 from rollguard.incidents.history import Ailing, History, key_of
@@ -15,6 +15,7 @@ from rollguard.incidents.places import effect_of, region_row
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Suspect, Verdict
+from rollguard.incidents.scene import Scene, VersionContrast
 
 __all__ = ["Assessment", "assess"]
 

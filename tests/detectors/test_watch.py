@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rollguard.detectors.watch import Chunk, CountWatch, Ints, KeyRows, RatioWatch, ShareWatch, watch_for
+from rollguard.detectors.chunk import Chunk, KeyRows
+from rollguard.detectors.watch import CountWatch, Ints, RatioWatch, ShareWatch, watch_for
 from tests.detectors.town import settings_of
 
 SETTINGS = settings_of("metrics: {revenue: {kind: sum, source: orders, field: amount, worse: lower}}\nsources: {orders: {fields: {amount: amount}}}")

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollguard.incidents.blame import Blame, Scene, Verdicts, VersionContrast, weigh
+from rollguard.incidents.blame import Blame, Verdicts, weigh
 from rollguard.incidents.changes import Change, Reach
 from rollguard.incidents.records import ChangeKind, Rollback
+from rollguard.incidents.scene import Scene, VersionContrast
 from tests.incidents.scenes import HOUR_MS, MINUTE, MINUTE_MS, START, START_MS, Shop, deploy, played, regional
 
 ONSET_MS = START_MS + MINUTE_MS
