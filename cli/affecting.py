@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rollguard.cli.bar import with_progress
 from rollguard.cli.explaining import chosen
-from rollguard.config import read_layer
-from rollguard.replay import open_case, run_case, write_affected
+from rollguard.cli.replaying import ConfigFile, opened_case, run_of
+from rollguard.replay import write_affected
 
 __all__ = ["affected"]
 
@@ -20,9 +19,7 @@ def affected(
     incident: Annotated[str | None, typer.Argument(help="Id of the incident; needless where there is just one.", metavar="INCIDENT")] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Write them into this file, one JSON object a line; .gz is compressed.", metavar="FILE")],
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A config file over the defaults; the case's own case.yaml goes over both.", metavar="FILE")
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """List what an incident touched: orders and promises of the places that hurt, while they hurt.
 
@@ -33,8 +30,8 @@ def affected(
 
     Exit codes: 0 fine, 1 the run failed, 2 wrong usage, config or case.
     """
-    opened = open_case(case, [] if config is None else [read_layer(config)])
-    run = with_progress(f"replaying {opened.name}", lambda report: run_case(opened, report))
+    opened = opened_case(case, config)
+    run = run_of(opened)
     found = chosen(run, incident)
     counts = write_affected(opened, found, out)
     listed = ", ".join(f"{number:,} {source}" for source, number in sorted(counts.items())) or "nothing"

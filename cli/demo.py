@@ -15,7 +15,7 @@ from rich.table import Table
 
 from rollguard.cli.bar import meter, progress_bar, with_progress
 from rollguard.cli.story import in_words, tell
-from rollguard.replay import Run, Story, make_out, march_story, open_case, rfc3339, run_case, write_case
+from rollguard.replay import Run, Story, make_out, march_story, ms_of, open_case, rfc3339, run_case, write_case
 
 __all__ = ["demo"]
 
@@ -73,9 +73,9 @@ def demo(
 
 def _truth(story: Story, run: Run) -> dict[str, Any]:
     """What really happened, and what would have been different: `lost` with the rollback, where one was decided."""
-    pages = [_ms(decision["at"]) for incident in run.incidents for decision in incident["decisions"] if decision["action"] == "page"]
+    pages = [ms_of(decision["at"]) for incident in run.incidents for decision in incident["decisions"] if decision["action"] == "page"]
     effect = next((saving["effect_at"] for saving in run.summary["savings"] if saving["effect_at"] is not None), None)
-    lost = story.lost_orders if effect is None else story.lost_until(_ms(effect))
+    lost = story.lost_orders if effect is None else story.lost_until(ms_of(effect))
     return {
         "onset": rfc3339(story.onset_ms),
         "undone_at": rfc3339(story.undone_ms),
@@ -92,7 +92,7 @@ def _truth(story: Story, run: Run) -> dict[str, Any]:
 
 def _introduce(console: Console, run: Run, scale: float) -> None:
     events = sum(file["read"] for file in run.summary["sources"].values())
-    start, end = (_ms(run.summary[name]) for name in ("start", "end"))
+    start, end = (ms_of(run.summary[name]) for name in ("start", "end"))
     console.print()
     console.print(
         f"[bold]The March story at 1:{1 / scale:.0f}[/bold], a simulated shop: {events:,} events of {(end - start) / 86_400_000:.1f} days, "
@@ -108,7 +108,7 @@ def _introduce(console: Console, run: Run, scale: float) -> None:
 def _minutes(console: Console, story: Story, run: Run, truth: dict[str, Any]) -> None:
     """One line a minute around the onset: orders against normal, what was lost, what was said and decided."""
     said = _said(run)
-    effect_ms = None if truth["rolled_back_at"] is None else _ms(truth["rolled_back_at"])
+    effect_ms = None if truth["rolled_back_at"] is None else ms_of(truth["rolled_back_at"])
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("minute", justify="right")
     table.add_column("orders, as it happened", no_wrap=True)
@@ -135,7 +135,7 @@ def _said(run: Run) -> list[tuple[int, str]]:
     before: dict[str, dict[str, Any]] = {}
     for raw in run.timeline:
         line = msgspec.json.decode(raw)
-        at_ms = _ms(line["at"])
+        at_ms = ms_of(line["at"])
         if "decision" in line:
             text = _decision(line["decision"])
         else:
@@ -178,7 +178,7 @@ def _conclude(console: Console, story: Story, truth: dict[str, Any]) -> None:
     else:
         console.print(
             f"With Rollguard: a page {_after(truth['first_page_after_s'])} the first wrong promise, the old version back "
-            f"{_after((_ms(truth['rolled_back_at']) - story.onset_ms) / 1000)} it: "
+            f"{_after((ms_of(truth['rolled_back_at']) - story.onset_ms) / 1000)} it: "
             f"[bold]{truth['lost']:,} orders lost, {truth['saved']:,} saved ({100 * truth['saved_share']:.1f} %)[/bold]."
         )
         console.print(
@@ -206,7 +206,3 @@ def _after(seconds: float) -> str:
 
 def _clock(when_ms: int) -> str:
     return f"[dim]{datetime.fromtimestamp(when_ms / 1000, UTC):%H:%M:%S}[/dim]"
-
-
-def _ms(when: str) -> int:
-    return round(datetime.fromisoformat(when).timestamp() * 1000)

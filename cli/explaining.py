@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rollguard.cli.bar import meter, with_progress
+from rollguard.cli.bar import meter
+from rollguard.cli.replaying import ConfigFile, opened_case, run_of
 from rollguard.cli.story import in_words
-from rollguard.config import RollguardError, near_match, read_layer
+from rollguard.config import RollguardError, near_match
 from rollguard.incidents import probability_without
-from rollguard.replay import Run, open_case, run_case
+from rollguard.replay import Run
 
 __all__ = ["chosen", "explain"]
 
@@ -36,9 +37,7 @@ def explain(
     case: Annotated[Path, typer.Argument(help="Folder of the case, as for `rollguard replay`.", metavar="CASE")],
     incident: Annotated[str | None, typer.Argument(help="Id of the incident, as inc-1a2b3c4d; needless where there is just one.", metavar="INCIDENT")] = None,
     *,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A config file over the defaults; the case's own case.yaml goes over both.", metavar="FILE")
-    ] = None,
+    config: ConfigFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print the explanation as one JSON object, for machines.")] = False,
 ) -> None:
     """Explain a verdict: for every suspect what speaks for and against it, with numbers, and what would change the verdict.
@@ -49,8 +48,8 @@ def explain(
 
     Exit codes: 0 fine, 1 the run failed, 2 wrong usage, config or case.
     """
-    opened = open_case(case, [] if config is None else [read_layer(config)])
-    run = with_progress(f"replaying {opened.name}", lambda report: run_case(opened, report))
+    opened = opened_case(case, config)
+    run = run_of(opened)
     if not run.incidents and incident is None:
         typer.echo("{}" if json else f"{run.name}: nothing was wrong, so there is nothing to explain.")
         return

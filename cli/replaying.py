@@ -12,9 +12,23 @@ from rich.console import Console
 from rollguard.cli.bar import with_progress
 from rollguard.cli.story import tell
 from rollguard.config import Mode, read_layer
-from rollguard.replay import make_out, open_case, run_case
+from rollguard.replay import Case, Run, make_out, open_case, run_case
 
-__all__ = ["replay"]
+__all__ = ["ConfigFile", "opened_case", "replay", "run_of"]
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A config file over the defaults; the case's own case.yaml goes over both.", metavar="FILE")
+]
+
+
+def opened_case(case: Path, config: Path | None) -> Case:
+    """Open a case under the operator's config, if there is one."""
+    return open_case(case, [] if config is None else [read_layer(config)])
+
+
+def run_of(case: Case) -> Run:
+    """Replay a case under a progress bar."""
+    return with_progress(f"replaying {case.name}", lambda report: run_case(case, report))
 
 
 def replay(
@@ -25,9 +39,7 @@ def replay(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write timeline.jsonl, incidents.jsonl and summary.json into this folder.", metavar="DIR")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A config file over the defaults; the case's own case.yaml goes over both.", metavar="FILE")
-    ] = None,
+    config: ConfigFile = None,
     mode: Annotated[
         Mode | None,
         typer.Option("--mode", help="What may be done: observe, advise, approve or auto. Without it: auto. A replay never calls anything.", metavar="MODE"),
@@ -44,12 +56,12 @@ def replay(
 
     Exit codes: 0 fine, whatever was found; 1 the run failed; 2 wrong usage, config or case.
     """
-    opened = open_case(case, [] if config is None else [read_layer(config)])
+    opened = opened_case(case, config)
     if mode is not None:
         opened = replace(opened, settings=opened.settings.model_copy(update={"mode": mode}))
     if out is not None:
         make_out(out)
-    run = with_progress(f"replaying {opened.name}", lambda report: run_case(opened, report))
+    run = run_of(opened)
     if out is not None:
         run.write(out)
     if json:

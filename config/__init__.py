@@ -2,7 +2,7 @@
 
 from rollguard.config.document import Node, parse
 from rollguard.config.durations import format_duration, parse_duration
-from rollguard.config.errors import ConfigError, Mistake, RollguardError, near_match
+from rollguard.config.errors import ConfigError, Mistake, RollguardError, near_match, printable
 from rollguard.config.hashes import metric_hash, settings_hash
 from rollguard.config.layers import Layer, default_text, load, load_layers, read_layer
 from rollguard.config.model import Budget, Changes, Kind, Labels, Metric, Mode, MoneyClock, Policy, Service, Settings, Source, Worse
@@ -33,6 +33,7 @@ __all__ = [
     "near_match",
     "parse",
     "parse_duration",
+    "printable",
     "read_layer",
     "settings_hash",
 ]

@@ -5,10 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 from rollguard.config.document import Node
 from rollguard.config.errors import Mistake, shown
 from rollguard.config.explain import mistake_at
-from rollguard.config.model import Metric, Settings, Source
+from rollguard.config.model import Labels, Metric, Settings, Source
 
 RESERVED = ("id", "ts")  # fields that mean something by themselves
-OTHER = "__other__"  # the label value into which the rest folds
 
 
 def inconsistencies(settings: Settings, root: Node, *, broken: frozenset[str]) -> Iterator[Mistake]:
@@ -69,8 +68,8 @@ def _labels(settings: Settings, root: Node) -> Iterator[Mistake]:
         path = ("labels", "keep", name)
         if name not in labels.watched:
             yield mistake_at(root, path, f"'{name}' is no watched label", expected=_list(labels.watched), known=labels.watched, word=name)
-        if OTHER in values:
-            yield mistake_at(root, path, f"'{OTHER}' is the name of the rest", expected="a value of the label")
+        if Labels.OTHER in values:
+            yield mistake_at(root, path, f"'{Labels.OTHER}' is the name of the rest", expected="a value of the label")
         if len(set(values)) > labels.max_values:
             yield mistake_at(root, path, f"{len(set(values))} values to keep, more than labels.max_values", expected=f"at most {labels.max_values}")
 

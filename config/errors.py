@@ -72,8 +72,8 @@ class Mistake(msgspec.Struct, frozen=True, kw_only=True):
             text += f" Expected: {self.expected}."
         if self.near:
             text += f" Did you mean '{self.near}'?"
-        # Names come from files: one mistake stays one line, and nothing in it steers a terminal.
-        return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+        # Names come from files.
+        return printable(text)
 
 
 class ConfigError(RollguardError):
@@ -93,6 +93,17 @@ class ConfigError(RollguardError):
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[tuple[Mistake, ...]]]:
         return type(self), (self.mistakes,)
+
+
+def printable(text: str) -> str:
+    r"""One line that does nothing to a terminal, whatever a file put into it.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[31m\nb"))
+    a\x1b[31m\nb
+    """
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def near_match(word: str, known: Iterable[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
@@ -115,6 +115,8 @@ class Budget(_Section):
 class Labels(_Section):
     """Which fields of events split a metric."""
 
+    OTHER: ClassVar[str] = "__other__"
+    """The label value into which the values beyond `max_values` fold."""
     watched: tuple[Name, ...] = ("service", "region")
     """Each value of these makes a series of its own."""
     compare: tuple[Name, ...] = ("version",)

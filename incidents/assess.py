@@ -32,7 +32,6 @@ class Assessment:
     ----------
     state : IncidentState
     verdicts : Verdicts
-    onset_ms : int
     missing : tuple of str
         Metrics of the incident whose last minutes are missing or uncertain.
     only_silence : bool

@@ -8,14 +8,12 @@ from typing import Literal
 
 import msgspec
 
-from rollguard.config import RollguardError
+from rollguard.config import Labels, RollguardError
 from rollguard.incidents.records import ChangeKind, ChangeSeen, Rollback
 
 __all__ = ["Change", "ChangeBook", "ChangeRefusedError", "Reach", "sightings"]
 
 ACTUAL_YEARS = (2000, 2100)
-#: Label value into which the values beyond the cap fold; a change to a region of its own may have reached it.
-OTHER = "__other__"
 #: From the least to the most that was said of AI.
 AI = ("unknown", "no", "advised", "yes")
 
@@ -205,7 +203,7 @@ class Change:
 
         An empty name is the whole shop, which any part of the change reaches; so may it have reached the folded rest.
         """
-        if region in {"", OTHER}:
+        if region in {"", Labels.OTHER}:
             return _united(list(self.reach.values()))
         found = [reach for place in (region, None) if (reach := self.reach.get(place)) is not None]
         return _united(found) if found else None

@@ -6,7 +6,7 @@ from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.run import OutError, Run, make_out, run_case
 from rollguard.replay.story import Story, write_case
-from rollguard.replay.timeline import fold, line_of, rfc3339
+from rollguard.replay.timeline import fold, line_of, ms_of, rfc3339
 
 __all__ = [
     "Case",
@@ -20,6 +20,7 @@ __all__ = [
     "line_of",
     "make_out",
     "march_story",
+    "ms_of",
     "open_case",
     "rfc3339",
     "run_case",

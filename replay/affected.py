@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rollguard.config import Settings
 from rollguard.replay.case import Case
 from rollguard.replay.reader import EventFile
 from rollguard.replay.run import no_out
+from rollguard.replay.timeline import ms_of
 from rollguard.streams import Decoder, Key
 
 __all__ = ["affected", "write_affected"]
@@ -35,8 +35,8 @@ def affected(case: Case, incident: dict[str, Any]) -> Iterator[tuple[str, bytes]
         As it stands in the case. A copy of an event that was given already is left out.
     """
     settings = case.settings
-    onset_ms = _ms(incident["onset"])
-    until_ms = _ms(incident["closed_at"]) if incident["closed_at"] else case.end_ms
+    onset_ms = ms_of(incident["onset"])
+    until_ms = ms_of(incident["closed_at"]) if incident["closed_at"] else case.end_ms
     sources = {settings.metrics[metric].source for metric in (*incident["metrics"], settings.money_clock.metric)}
     for source in sorted(sources & set(case.files)):
         file = EventFile(case.files[source])
@@ -92,7 +92,3 @@ def _touched(settings: Settings, incident: dict[str, Any], key: Key) -> bool:
         return True
     guilty: str = first["version"]
     return labels.get("version", guilty) == guilty
-
-
-def _ms(when: str) -> int:
-    return round(datetime.fromisoformat(when).timestamp() * 1000)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rollguard.config import Mode, Settings
+from rollguard.config import Labels, Mode, Settings
 from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import ChangeRefusedError, ChangeSeen, Desk, Entry, LogRecord, sightings
 from rollguard.replay.reader import EventFile
@@ -20,9 +20,6 @@ from rollguard.replay.tables import from_text
 from rollguard.streams import Block, Closed, DeadLetter, Ingest, IngestCounts, Merger, measures
 
 __all__ = ["FileReport", "Progress", "Replay", "Report"]
-
-#: The value into which label values beyond the cap are folded.
-FOLDED = "__other__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +103,8 @@ class _Lane:
         self.ingest = ingest
         self.report = report
         self.done = False
+        #: A refused line has no labels, and stands in the blocks as one whose labels are all folded.
+        self.refused = [number for number, measure in enumerate(measures(settings)) if measure.part == "refused"]
 
     def next(self) -> Block | None:
         """Read on; None when the frontier has not moved."""
@@ -125,13 +124,11 @@ class _Lane:
 
     def _note_folded(self, block: Block) -> None:
         names = (*self.settings.labels.watched, *self.settings.labels.compare)
-        if len(self.report.folded) == len(names) or not any(FOLDED in key for key in block.keys):
+        if len(self.report.folded) == len(names) or not any(Labels.OTHER in key for key in block.keys):
             return
-        # A refused line has no labels, and stands in the blocks as one whose labels are all folded.
-        refused = [number for number, measure in enumerate(measures(self.settings)) if measure.part == "refused"]
-        mine = ~np.isin(block.measure, refused)
+        mine = ~np.isin(block.measure, self.refused)
         for label, name in enumerate(names):
-            folded = np.array([key[label] == FOLDED for key in block.keys])
+            folded = np.array([key[label] == Labels.OTHER for key in block.keys])
             at = np.flatnonzero(mine & folded[block.key])
             if len(at):
                 self.report.folded.setdefault(name, int(block.bucket[at[0]]) * self.settings.bucket_ms)

@@ -7,17 +7,16 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rollguard.config import RollguardError, format_duration
+from rollguard.config import Labels, RollguardError, format_duration, printable
 from rollguard.replay.case import Case
-from rollguard.replay.pipeline import FOLDED, FileReport, Progress, Replay, Report
+from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
 from rollguard.replay.span import Span, span_of
-from rollguard.replay.timeline import fold, line_of, rfc3339
+from rollguard.replay.timeline import fold, line_of, ms_of, rfc3339
 
 __all__ = ["OutError", "Run", "make_out", "no_out", "run_case"]
 
@@ -120,17 +119,6 @@ def no_out(out: Path, error: OSError, done: str) -> OutError:
     return OutError(f"{out}: results cannot be written there: {reason}. Expected: a folder, or a place where one can be made; {done}.")
 
 
-def printable(text: str) -> str:
-    r"""One line that does nothing to a terminal, whatever a file put into it.
-
-    Examples
-    --------
-    >>> print(printable("a\x1b[31m\nb"))
-    a\x1b[31m\nb
-    """
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
 def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) -> Run:
     """Replay a case.
 
@@ -177,14 +165,10 @@ def _savings(incident: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str,
     found: dict[str, Any] = {"incident_id": incident["incident_id"], "rollback_at": decided, "effect_at": None, "lost_until_effect": None, "saved": 0.0}
     if decided is None:
         return found
-    effect_ms = _ms(decided) + ROLLBACK_TAKES_MS
+    effect_ms = ms_of(decided) + ROLLBACK_TAKES_MS
     mine = [line for line in lines if line["incident_id"] == incident["incident_id"] and "incident" in line]
-    until = next((line for line in mine if _ms(line["at"]) >= effect_ms), mine[-1])["incident"]["orders_lost"]
+    until = next((line for line in mine if ms_of(line["at"]) >= effect_ms), mine[-1])["incident"]["orders_lost"]
     return found | {"effect_at": rfc3339(effect_ms), "lost_until_effect": until, "saved": round(incident["orders_lost"] - until, 1)}
-
-
-def _ms(when: str) -> int:
-    return round(datetime.fromisoformat(when).timestamp() * 1000)
 
 
 def _file(file: FileReport) -> dict[str, Any]:
@@ -238,7 +222,7 @@ def _file_notes(case: Case, source: str, name: str, file: FileReport) -> list[st
         most = case.settings.labels.max_values
         notes.append(
             f"{name}: {label} has more than {most:,} values (`labels.max_values`), first seen at {rfc3339(since_ms)}: the rest is watched together as "
-            f"{FOLDED}, every event counts. Name those that matter in `labels.keep`."
+            f"{Labels.OTHER}, every event counts. Name those that matter in `labels.keep`."
         )
     # Silence of a field is easily taken for all being well: a metric that nothing feeds is said to be blind.
     for field, number in sorted(counts.measured.items()):

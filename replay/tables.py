@@ -111,7 +111,7 @@ def parquet_parts(path: Path, rows: int) -> Iterator[tuple[float, list[bytes]]]:
     try:
         import polars  # noqa: PLC0415 - an extra
     except ImportError:
-        raise MissingExtraError(f"{path.name}: .parquet files need the extra [files]. Install it: pip install 'rollguard[files]'.") from None
+        raise MissingExtraError(path.name, ".parquet") from None
     try:
         frame = polars.scan_parquet(path)
         # Texts are often stored as bytes; the JSON writer stops the whole process when it meets bytes.

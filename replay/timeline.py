@@ -10,7 +10,7 @@ import msgspec
 
 from rollguard.incidents import Decision, Entry, IncidentState
 
-__all__ = ["fold", "line_of", "rfc3339"]
+__all__ = ["fold", "line_of", "ms_of", "rfc3339"]
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
@@ -30,6 +30,17 @@ def rfc3339(when_ms: int | None) -> str | None:
     moment = datetime.fromtimestamp(when_ms / 1000, UTC)
     text = moment.isoformat(timespec="milliseconds" if when_ms % 1000 else "seconds")
     return text.replace("+00:00", "Z")
+
+
+def ms_of(when: str) -> int:
+    """Epoch ms of a time that `rfc3339` wrote.
+
+    Examples
+    --------
+    >>> ms_of("2026-03-02T09:00:00.250Z")
+    1772442000250
+    """
+    return round(datetime.fromisoformat(when).timestamp() * 1000)
 
 
 def line_of(entry: Entry) -> bytes:

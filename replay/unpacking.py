@@ -21,9 +21,20 @@ class DamagedError(RollguardError):
 
 
 class MissingExtraError(RollguardError):
-    """A form of file needs a library that is not installed."""
+    """A form of file needs a library that is not installed.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    form : str
+        Its suffix.
+    """
 
     code = "usage"
+
+    def __init__(self, name: str, form: str) -> None:
+        super().__init__(f"{name}: {form} files need the extra [files]. Install it: pip install 'rollguard[files]'.")
 
 
 def gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -72,7 +83,7 @@ def unzstd(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
     try:
         import zstandard  # noqa: PLC0415 - an extra
     except ImportError:
-        raise MissingExtraError(f"{name}: .zst files need the extra [files]. Install it: pip install 'rollguard[files]'.") from None
+        raise MissingExtraError(name, ".zst") from None
 
     def decompress(engine: Any, data: bytes) -> Generator[bytes, None, bytes]:
         try:

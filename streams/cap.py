@@ -15,14 +15,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from rollguard.config import Settings
+from rollguard.config import Labels, Settings
 from rollguard.streams.measure import measures
 from rollguard.streams.rows import Ints, Key, Rows
 
 __all__ = ["OTHER", "CapState", "LabelCap", "stable_hash"]
 
-#: The value into which the others fold.
-OTHER = "__other__"
+OTHER = Labels.OTHER
 _NEVER = 2**62
 
 
