@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.evidence import Floats
+from rollguard.detectors.evidence import Floats, Singles
 
 __all__ = ["Alarms"]
 
@@ -22,48 +24,36 @@ class Alarms:
     """Which series of a metric are away from their baseline.
 
     A series leaves when its log evidence passes its threshold. It returns when the tilt that fitted best has since
-    lost `RETURN_NATS`: the same likelihoods, read the other way; the bucket of the peak is when it came back.
-
-    Attributes
-    ----------
-    away : (n_series,) bool
-        Series that have left and not returned.
-    been_away : (n_series,) bool
-        Series that were away at any time since `new_epoch`.
+    lost `RETURN_NATS`: the same likelihoods, read the other way; the bucket of the peak is when it came back. Where two
+    kinds of evidence had to agree, one that is back is enough.
     """
 
     def __init__(self) -> None:
         self.away: Bools = np.zeros(0, dtype=bool)
-        self.been_away: Bools = np.zeros(0, dtype=bool)
-        self.peak: Floats = np.zeros((0, 0))
-        self.peak_at: Ints = np.zeros((0, 0), dtype=np.int64)
+        #: Series that are away, and for each (kind, tilt): nats now, at its best, and when that was.
+        self.rows: Ints = np.zeros(0, dtype=np.int64)
+        self.lead: Floats = np.zeros((0, 1, 1))
+        self.peak: Floats = np.zeros((0, 1, 1))
+        self.peak_at: Ints = np.zeros((0, 1, 1), dtype=np.int64)
 
-    def grow(self, n_series: int, n_tilts: int) -> None:
+    def grow(self, n_series: int) -> None:
         """Make room for more series."""
-        extra = n_series - len(self.away)
-        if extra <= 0:
-            return
-        self.away = np.concatenate([self.away, np.zeros(extra, dtype=bool)])
-        self.been_away = np.concatenate([self.been_away, np.zeros(extra, dtype=bool)])
-        self.peak = np.concatenate([self.peak.reshape(-1, n_tilts), np.zeros((extra, n_tilts))])
-        self.peak_at = np.concatenate([self.peak_at.reshape(-1, n_tilts), np.zeros((extra, n_tilts), dtype=np.int64)])
+        self.away = np.concatenate([self.away, np.zeros(max(n_series - len(self.away), 0), dtype=bool)])
 
-    def new_epoch(self) -> None:
-        """Forget who has returned."""
-        self.been_away = self.away.copy()
-
-    def step(self, bucket: int, value: Floats, lead: Floats, threshold: Floats) -> tuple[Ints, Ints, Ints]:
+    def step(self, bucket: int, value: Singles, threshold: Floats, mass: Callable[[Ints], Floats], nats: Callable[[Ints], Floats]) -> tuple[Ints, Ints, Ints]:
         """Take one bucket.
 
         Parameters
         ----------
         bucket : int
-        value : (n_series,) float64
+        value : (n_series,) float32
             Value of the e-detector.
-        lead : (n_series, n_tilts) float64
-            Nats of each tilt since its onset.
         threshold : (n_series,) float64
             On the scale of `value`.
+        mass : callable
+            Log of each tilt's statistic, (n_rows, n_kinds, n_tilts) float64, of some rows.
+        nats : callable
+            Log likelihood ratios of the bucket, in the same shape.
 
         Returns
         -------
@@ -74,22 +64,34 @@ class Alarms:
         since : (m,) int64
             First bucket in which each of those was back.
         """
-        left = np.flatnonzero(~self.away & (value >= threshold))
+        none = np.zeros(0, dtype=np.int64)
+        returned, since = none, none
+        if len(self.rows):
+            self.lead = self.lead + nats(self.rows)
+            higher = self.lead >= self.peak
+            self.peak = np.where(higher, self.lead, self.peak)
+            self.peak_at = np.where(higher, bucket, self.peak_at)
+            best = self.peak.argmax(axis=2)[:, :, None]
+            lost = np.take_along_axis(self.peak - self.lead, best, axis=2)[:, :, 0]
+            kind = lost.argmax(axis=1)
+            back = lost.max(axis=1) >= RETURN_NATS
+            returned = self.rows[back]
+            since = np.take_along_axis(self.peak_at, best, axis=2)[:, :, 0][back, kind[back]] + 1
+            self.away[returned] = False
+            self._keep(~back)
+        above = value >= threshold
+        left = np.flatnonzero(above & ~self.away) if above.any() else none
+        left = left[~np.isin(left, returned)]
         if len(left):
             self.away[left] = True
-            self.peak[left] = lead[left]
-            self.peak_at[left] = bucket
-        self.been_away |= self.away
-        rows = np.flatnonzero(self.away)
-        if not len(rows):
-            return left, rows, rows
-        now = lead[rows]
-        higher = now >= self.peak[rows]
-        self.peak[rows] = np.where(higher, now, self.peak[rows])
-        self.peak_at[rows] = np.where(higher, bucket, self.peak_at[rows])
-        best = self.peak[rows].argmax(axis=1)
-        lost = self.peak[rows, best] - now[np.arange(len(rows)), best]
-        back = rows[lost >= RETURN_NATS]
-        since = self.peak_at[back, best[lost >= RETURN_NATS]] + 1
-        self.away[back] = False
-        return left, back, since
+            found = mass(left)
+            at = np.full(found.shape, bucket, dtype=np.int64)
+            together = bool(len(self.rows))
+            self.rows = np.concatenate([self.rows, left])
+            self.lead = np.concatenate([self.lead, found]) if together else found
+            self.peak = np.concatenate([self.peak, found]) if together else found
+            self.peak_at = np.concatenate([self.peak_at, at]) if together else at
+        return left, returned, since
+
+    def _keep(self, which: Bools) -> None:
+        self.rows, self.lead, self.peak, self.peak_at = self.rows[which], self.lead[which], self.peak[which], self.peak_at[which]

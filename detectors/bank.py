@@ -1,4 +1,4 @@
-"""Thousands of series of one metric as columns: baseline, evidence and onset, fed many buckets at a time.
+"""Thousands of rates of one metric as columns: baseline, evidence and onset, fed many buckets at a time.
 
 A bank gives the same numbers however its buckets are batched: coefficients change at epoch boundaries only, and an
 epoch is a fixed span of event time.
@@ -7,16 +7,17 @@ epoch is a fixed span of event time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.baseline import Epoch, RateBaseline
-from rollguard.detectors.evidence import DetectorState, Floats, Tilts, bin_tilts, binomial_tilts, count_tilts, quietened
-from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch
-from rollguard.detectors.sums import row_sums, sums_by_row
+from rollguard.detectors.baseline import FAST, Epoch, Memory, RateBaseline
+from rollguard.detectors.evidence import Coefficients, Floats, Singles, count_coefficients, odds_coefficients
+from rollguard.detectors.onset import Onset, Recent, onset_of
+from rollguard.detectors.recursion import Recursion
 
-__all__ = ["EPOCH_MS", "Accounts", "RateBank", "Recursion", "ShareBank"]
+__all__ = ["EPOCH_MS", "Accounts", "Bank", "RateBank"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -24,8 +25,8 @@ Ints = npt.NDArray[np.int64]
 EPOCH_MS = 300_000
 #: The dead band is so many times the root mean square error the baseline has shown.
 BAND_PER_ERROR = 2.0
-#: Least dead band of bins, as a fraction of each tilt.
-LEAST_LEAN = 0.1
+#: Likelihood ratios worked out ahead of time: so many numbers at once stay in the cache.
+AHEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,83 +47,96 @@ class Accounts:
     error: Floats
 
 
-class Recursion:
-    """The statistics of one bank, stepped through the log ratios of a batch of buckets."""
+class Bank:
+    """What banks of all kinds share: the recursion, stepped through the likelihood ratios of loaded buckets.
 
-    _derived = ("log_ratio", "missing", "ratio", "start", "young")
+    Attributes
+    ----------
+    ready : (n_series,) bool
+        Seen for long enough to speak.
+    slack : (n_series,) float32
+        Factor on thresholds, for evidence jumps past them; see `overshoot`.
+    value : (n_series,) float32
+        Value of each series' e-detector after the last step.
+    """
 
-    def __init__(self, n_tilts: int) -> None:
-        self.n_tilts = n_tilts
-        self.state = DetectorState(0, n_tilts)
-        self._rederive()
+    _derived: ClassVar[tuple[str, ...]] = ("room", "ahead_of", "n_ahead", "start", "present")
+    recursion: Recursion
+    ready: Bools
+    slack: Singles
+    value: Singles
 
     def _rederive(self) -> None:
-        self.log_ratio: Floats = np.zeros((0, 0, self.n_tilts))
-        self.ratio: Floats = self.log_ratio
-        self.missing: Bools = np.zeros((0, 0), dtype=bool)
-        self.young: Ints = np.zeros(0, dtype=np.int64)
+        self.room: Singles = np.zeros((0, 0, 0), dtype=np.float32)
+        self.ahead_of = 0
+        self.n_ahead = 0
         self.start = 0
+        self.present: Bools = np.zeros(0, dtype=bool)
 
-    def grow(self, extra: int) -> None:
-        """Make room for more series."""
-        for name in ("sr", "cusum", "onset"):
-            column = getattr(self.state, name)
-            setattr(self.state, name, np.concatenate([column, np.zeros((extra, self.n_tilts), dtype=column.dtype)]))
+    def loaded(self, start: int, present: Bools) -> None:
+        """Note which buckets are loaded and which of them are known; for banks alone."""
+        self.start, self.present, self.n_ahead = start, present, 0
 
-    def load(self, start: int, log_ratio: Floats, present: Bools, ready: Bools) -> None:
-        """Take in the (n_buckets, n_series, n_tilts) log ratios of some buckets, which of them are known, and which series may speak."""
-        self.start = start
-        log_ratio[~(present & ready)] = 0.0
-        self.log_ratio = log_ratio
-        self.missing = ~present
-        self.young = np.flatnonzero(~ready)
-        if ready.any():
-            self.ratio = np.exp(log_ratio)
-
-    def step(self, bucket: int) -> Floats:
-        """Value of every series' e-detector after the bucket; a series that is not ready stays at the beginning."""
-        if len(self.young) == len(self.state.sr):
-            return np.zeros(len(self.state.sr))
-        at = bucket - self.start
-        value = self.state.step(bucket, self.log_ratio[at], self.ratio[at], np.flatnonzero(self.missing[at]))
-        if len(self.young):
-            self.state.forget(self.young)
-            value[self.young] = 0.0
-        return value
-
-
-class _Bank:
-    """What banks of all kinds share: the recursion and how it is read."""
-
-    recursion: Recursion
-
-    def step(self, bucket: int) -> Floats:
+    def step(self, bucket: int) -> Singles:
         """Take the next loaded bucket.
 
         Returns
         -------
-        (n_series,) float64
-            Value of each series' e-detector (not its logarithm).
+        (n_series,) float32
+            Value of each series' e-detector (not its logarithm). One that is not ready has a value, too: its threshold is infinite.
         """
-        return self.recursion.step(bucket)
+        at = bucket - self.start
+        if len(self.value) != self.recursion.sr.shape[1]:
+            self.value = self.recursion.value()
+        if self.present[at]:
+            if not self.ahead_of <= at < self.ahead_of + self.n_ahead:
+                self._look_ahead(at)
+            self.value = self.recursion.step(self.room[at - self.ahead_of])
+        return self.value
 
-    @property
-    def lead(self) -> Floats:
-        """(n_series, n_tilts) float64: nats gathered by each tilt since its own onset."""
-        return self.recursion.state.cusum
+    def _look_ahead(self, at: int) -> None:
+        shape = self.recursion.sr.shape
+        most = max(1, AHEAD // max(self.recursion.sr.size, 1))
+        if self.room.shape[1:] != shape or len(self.room) != most:
+            self.room = np.empty((most, *shape), dtype=np.float32)
+        self.ahead_of, self.n_ahead = at, min(most, len(self.present) - at)
+        nats = self.room[: self.n_ahead]
+        self.nats_into(at, nats)
+        np.exp(nats, out=nats)
 
-    def best(self, row: int) -> tuple[int, int, float]:
-        """Best tilt of a series, its onset (a bucket) and its nats since then."""
-        state = self.recursion.state
-        tilt = int(state.cusum[row].argmax())
-        return tilt, int(state.onset[row, tilt]), float(state.cusum[row, tilt])
+    def nats_into(self, at: int, out: Singles) -> None:
+        """Log likelihood ratios of loaded buckets.
+
+        Parameters
+        ----------
+        at : int
+            The first, counted from the first loaded one.
+        out : (n_buckets, n_tilts, n_series) float32
+            Where to.
+        """
+        raise NotImplementedError
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:
+        """Log likelihood ratios of one loaded bucket; 0 where it is missing.
+
+        Returns
+        -------
+        (n_rows, n_tilts) float64
+        """
+        raise NotImplementedError
+
+    def mass(self, rows: Ints) -> Floats:
+        """(n_rows, n_tilts) float64: log of each tilt's statistic."""
+        return np.log(np.maximum(self.recursion.sr[:, rows].T.astype(np.float64), 1e-30))
 
     def forget(self, rows: Ints) -> None:
         """Start the evidence of these series again."""
-        self.recursion.state.forget(rows)
+        self.recursion.forget(rows)
+        if len(self.value) == self.recursion.sr.shape[1]:
+            self.value[rows] = 0.0
 
 
-class RateBank(_Bank):
+class RateBank(Bank):
     """Counts per bucket, or hits against the misses of the same buckets.
 
     Parameters
@@ -135,23 +149,39 @@ class RateBank(_Bank):
         True: the exposure is itself random (misses), and evidence is binomial. False: negative binomial counts.
     warmup_ms : int
         How long a series must have been seen before it gives evidence.
+    memory : Memory
+        Of the baseline.
     """
 
-    def __init__(self, factors: Floats, *, bucket_ms: int, odds: bool, warmup_ms: int) -> None:
+    _derived: ClassVar[tuple[str, ...]] = (*Bank._derived, "x", "w", "coefficients")
+
+    def __init__(self, factors: Floats, *, bucket_ms: int, odds: bool, warmup_ms: int, memory: Memory = FAST) -> None:
         self.factors = factors
         self.odds = odds
         self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
         epoch_ms = self.buckets_per_epoch * bucket_ms
         self.warmup_epochs = -(-warmup_ms // epoch_ms)
-        self.baseline = RateBaseline(epoch_ms, random_exposure=odds)
+        self.baseline = RateBaseline(epoch_ms, memory, random_exposure=odds)
         self.recursion = Recursion(len(factors))
+        self.recent = Recent(self.buckets_per_epoch, exposure=odds)
         self.epoch: int | None = None
-        self.rate: Floats = np.zeros(0)
-        self.scatter: Floats = np.zeros(0)
-        self.error: Floats = np.zeros(0)
-        self.tilts: Tilts | None = None
+        self.rate: Singles = np.zeros(0, dtype=np.float32)
+        self.scatter: Singles = self.rate
+        self.error: Singles = self.rate
         self.ready: Bools = np.zeros(0, dtype=bool)
-        self.sums: list[Floats] = []
+        self.slack: Singles = self.rate
+        self.value: Singles = self.rate
+        self.hits: Floats = np.zeros(0)
+        self.width: Floats = np.zeros(0)
+        self._rederive()
+
+    def _rederive(self) -> None:
+        super()._rederive()
+        self.x: Singles = np.zeros((0, 0), dtype=np.float32)
+        self.w: Singles = self.x
+        self.coefficients: Coefficients | None = None
+        if self.epoch is not None:
+            self.coefficients = self._coefficients()
 
     def grow(self, parents: Ints) -> None:
         """Make room for more series; `parents` as in `RateBaseline.grow`."""
@@ -160,42 +190,84 @@ class RateBank(_Bank):
             return
         self.baseline.grow(parents)
         self.recursion.grow(extra)
-        self.sums = [np.concatenate([s, np.zeros(extra)]) for s in self.sums]
+        self.recent.grow(extra)
+        self.hits = np.concatenate([self.hits, np.zeros(extra)])
+        self.width = np.concatenate([self.width, np.zeros(extra)])
         if self.epoch is not None:
             self._prepare(self.epoch)
 
-    def load(self, start: int, observed: Floats, exposure: Floats) -> Accounts:
+    def load(self, start: int, observed: Floats, exposure: Floats, present: Bools) -> Accounts:
         """Take in buckets that lie in one epoch; `step` then goes through them.
 
         Parameters
         ----------
         start : int
             Index of the first bucket.
-        observed, exposure : (n_buckets, n_series) float64
-            Events, and exposure: 1 a bucket for counts, misses for odds. An observed NaN: the bucket is missing.
+        observed : (n_buckets, n_series) float64
+            Events.
+        exposure : (n_buckets, n_series) or (n_buckets, 1) float64
+            For counts 1, or 0 in a bucket that says nothing of a series; misses for odds.
+        present : (n_buckets,) bool
+            False: the bucket is missing.
         """
         epoch = start // self.buckets_per_epoch
         if epoch != self.epoch:
-            self.sums = [np.zeros(self.baseline.n_series) for _ in range(3)]
+            self.hits, self.width = np.zeros(self.baseline.n_series), np.zeros(self.baseline.n_series)
             self._prepare(epoch)
-        present = ~np.isnan(observed)
-        x = np.where(present, observed, 0.0)
-        w = np.where(present, exposure, 0.0)
-        expected = w * np.where(np.isnan(self.rate), 0.0, self.rate)
-        noise = self.scatter * (1.0 + np.where(np.isnan(self.rate), 0.0, self.rate)) if self.odds else self.scatter
-        log_ratio = np.zeros((*x.shape, len(self.factors)))
-        if self.tilts is not None and self.ready.any():
-            log_ratio = self.tilts.log_ratios((x, w) if self.odds else (x,))
-        self.recursion.load(start, log_ratio, present, self.ready)
-        for t in range(len(x)):
-            self.sums = [total + part[t] for total, part in zip(self.sums, (x, w, expected), strict=True)]
-        return Accounts(x, expected, expected * noise, self.error)
+        if not present.all():
+            observed, exposure = np.where(present[:, None], observed, 0.0), np.where(present[:, None], exposure, 0.0)
+        self.loaded(start, present)
+        self.x = observed.astype(np.float32)
+        if self.coefficients is not None:
+            np.minimum(self.x, self.coefficients.loudest, out=self.x)
+        self.w = exposure.astype(np.float32)
+        self.recent.take(start, self.x, self.w, present)
+        for x, w in zip(observed, exposure, strict=True):
+            self.hits += x
+            self.width += w
+        rate = np.nan_to_num(self.rate).astype(np.float64)
+        expected = exposure * rate
+        scatter = self.scatter.astype(np.float64)
+        noise = scatter * (1.0 + rate) if self.odds else scatter
+        return Accounts(observed, expected, expected * noise, self.error.astype(np.float64))
+
+    def nats_into(self, at: int, out: Singles) -> None:
+        """See `Bank`."""
+        c = self.coefficients
+        if c is None:
+            out[:] = 0.0
+            return
+        until = at + len(out)
+        np.multiply(self.x[at:until, None, :], c.weight, out=out)
+        if self.odds:
+            for one, w in zip(out, self.w[at:until], strict=True):
+                one -= w * c.constant
+        else:
+            out -= c.constant
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:
+        """See `Bank`."""
+        at, c = bucket - self.start, self.coefficients
+        if c is None or not self.present[at]:
+            return np.zeros((len(rows), len(self.factors)))
+        total = self.x[at, rows] * c.weight[:, rows]
+        total -= self.w[at, rows] * c.constant[:, rows] if self.odds else c.constant[:, rows]
+        return total.T.astype(np.float64)
+
+    def best(self, row: int, bucket: int) -> tuple[int, Onset]:
+        """Best tilt of a series, and when it began."""
+        c = self.coefficients
+        if c is None:
+            return 0, Onset(float(bucket), 1.0, 0.0)
+        weight, constant = c.weight[:, row].astype(np.float64), c.constant[:, row].astype(np.float64)
+        waited = self.baseline.waited(row, self.buckets_per_epoch, float(self.rate[row]))
+        return onset_of(self.recent.of(row, bucket), waited, weight, constant)
 
     def close_epoch(self, suspected: Bools) -> None:
         """End the epoch: the baseline learns from it, except for the series under suspicion."""
         if self.epoch is not None:
-            observed, exposure, expected = self.sums
-            self.baseline.learn(Epoch(self.epoch, observed, exposure, expected, suspected))
+            hits, width = self.hits.astype(np.float32), self.width.astype(np.float32)
+            self.baseline.learn(Epoch(self.epoch, hits, width, width * np.nan_to_num(self.rate), suspected))
             self.epoch = None
 
     def describe(self, tilt: int) -> str:
@@ -206,120 +278,20 @@ class RateBank(_Bank):
         self.epoch = epoch
         self.rate = self.baseline.rate(epoch)
         error = self.baseline.error()
-        self.scatter = error.scatter
-        self.error = error.relative
+        self.scatter, self.error = error.scatter, error.relative
         self.ready = (self.baseline.columns["epochs"] >= self.warmup_epochs) & (self.rate > 0.0)
-        band = BAND_PER_ERROR * error.relative
-        rate = np.where(self.ready, self.rate, 1.0)
+        if not self.ready.all():
+            self.recursion.forget(~self.ready)
+        self.coefficients = self._coefficients()
+        self.slack = np.ones(len(self.ready), dtype=np.float32) if self.coefficients is None else self.coefficients.slack
+
+    def _coefficients(self) -> Coefficients | None:
+        if not self.ready.any():
+            return None
+        band = np.float32(BAND_PER_ERROR) * self.error
+        rate = np.where(self.ready, self.rate, np.float32(1.0))
         if self.odds:
-            self.tilts = binomial_tilts(rate, band, error.scatter, self.factors)
-        else:
-            # What scatters more than Poisson is negative binomial, with the dispersion that gives its sums the variance seen.
-            dispersion = (error.scatter - 1.0) / rate
-            self.tilts = count_tilts(rate, band, dispersion, np.ones_like(rate), self.factors)
-
-
-class ShareBank(_Bank):
-    """Distributions as counts in quantile bins.
-
-    Parameters
-    ----------
-    worse : {"higher", "lower", "both"}
-        Direction that hurts.
-    bucket_ms, warmup_ms
-        As in `RateBank`.
-    """
-
-    def __init__(self, worse: str, *, bucket_ms: int, warmup_ms: int) -> None:
-        self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
-        epoch_ms = self.buckets_per_epoch * bucket_ms
-        # The lag is part of the warm-up: a share enters the baseline only after it.
-        self.warmup_epochs = max(1, -(-warmup_ms // epoch_ms) - (86_400_000 // epoch_ms) - 9)
-        self.baseline = ShareBaseline(86_400_000 // epoch_ms, worse)
-        self.names = self.baseline.names
-        self.recursion = Recursion(len(self.names))
-        self.epoch: int | None = None
-        self.outer_share: Floats = np.zeros(0)
-        self.scatter: Floats = np.zeros(0)
-        self.tilts: list[Tilts] = []
-        self.ready: Bools = np.zeros(0, dtype=bool)
-        self.sums: Floats = np.zeros((0, N_BINS))
-
-    def grow(self, parents: Ints, paths: Ints) -> None:
-        """Make room for more series; `parents` and `paths` as in `ShareBaseline.grow`."""
-        extra = len(parents) - self.baseline.n_series
-        if extra <= 0:
-            return
-        self.baseline.grow(parents, paths)
-        self.recursion.grow(extra)
-        self.sums = np.concatenate([self.sums, np.zeros((extra, N_BINS))])
-        if self.epoch is not None:
-            self._prepare(self.epoch)
-
-    def load(self, start: int, counts: Floats, present: Bools) -> Accounts:
-        """Take in buckets that lie in one epoch; `step` then goes through them.
-
-        Parameters
-        ----------
-        start : int
-            Index of the first bucket.
-        counts : (n_buckets, n_series, n_bins) float64
-            Events in each quantile bin.
-        present : (n_buckets, n_series) bool
-            False: the bucket is missing.
-        """
-        epoch = start // self.buckets_per_epoch
-        if epoch != self.epoch:
-            self.sums = np.zeros((self.baseline.n_series, N_BINS))
-            self._prepare(epoch)
-        used = np.where(present[:, :, None], counts, 0.0)
-        self.recursion.load(start, self._log_ratios(used), present, self.ready)
-        for t in range(len(used)):
-            self.sums += used[t]
-        outer = used[:, :, OUTER[0]].copy()
-        for j in OUTER[1:]:
-            outer += used[:, :, j]
-        # What to expect of a pooled series follows from which of its parts the events came: a mix that shifts is no change.
-        trials = row_sums(used) * self.outer_share
-        expected = self.baseline.pool(trials)
-        variance = self.baseline.pool(trials * (1.0 - self.outer_share)) * self.scatter
-        return Accounts(outer, expected, variance, np.zeros(self.baseline.n_series))
-
-    def close_epoch(self, suspected: Bools) -> None:
-        """End the epoch, as in `RateBank`."""
-        if self.epoch is not None:
-            self.baseline.learn(ShareEpoch(self.sums.copy(), suspected))
-            self.epoch = None
-
-    def describe(self, tilt: int) -> str:
-        """Direction of a tilt in a word or two."""
-        return TILT_NAMES[self.names[tilt]]
-
-    def _prepare(self, epoch: int) -> None:
-        self.epoch = epoch
-        n = self.baseline.n_series
-        self.scatter = self.baseline.scatter()
-        if self.baseline.cut is None or not n:
-            self.ready, self.tilts, self.outer_share = np.zeros(n, dtype=bool), [], np.zeros(n)
-            return
-        shares = self.baseline.shares()
-        self.ready = self.baseline.epochs >= self.warmup_epochs
-        tilts = self.baseline.tilts()
-        band = np.maximum(LEAST_LEAN, BAND_PER_ERROR * self.baseline.lean())
-        # For each way of pooling: the parts' coefficients, with the error that their pooled series has shown.
-        self.tilts = [bin_tilts(shares[self.baseline.finest], tilts, band[rows], self.scatter[rows]) for rows in self.baseline.paths.T]
-        self.outer_share = row_sums(np.ascontiguousarray(shares[:, OUTER]))
-
-    def _log_ratios(self, counts: Floats) -> Floats:
-        """(n_buckets, n_series, n_tilts) nats: of a pooled series the sum over its parts, so that its evidence never depends on their mix."""
-        shape = (*counts.shape[:2], len(self.names))
-        if not self.tilts or not self.ready.any():
-            return np.zeros(shape)
-        finest = self.baseline.finest
-        # A part that is too young to know its own shares has no say in the pooled series either.
-        spoken = np.where(self.ready[finest, None], counts[:, finest], 0.0)
-        statistics = tuple(spoken[:, :, j] for j in range(N_BINS))
-        total = np.zeros(shape)
-        for tilts, rows in zip(self.tilts, self.baseline.paths.T, strict=True):
-            total += sums_by_row(tilts.log_ratios(statistics), rows, shape[1])
-        return quietened(total)
+            usual = self.baseline.exposure() / np.float32(self.buckets_per_epoch)
+            return odds_coefficients(rate, band, self.scatter, self.factors, np.where(self.ready, usual, np.float32(1.0)))
+        # What scatters more than Poisson is negative binomial, with the dispersion that gives its sums the variance seen.
+        return count_coefficients(rate, band, (self.scatter - np.float32(1.0)) / rate, self.factors)

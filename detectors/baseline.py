@@ -1,49 +1,66 @@
 """What a rate should be now, learnt only from what is past, together with how wrong that has been so far.
 
-Rate = level x time of day. The level follows slowly and lags behind the buckets under test, so that a decline under way
-cannot make itself normal; the time of day is learnt a whole day at a time and shrunk to the profile of all series
-together; both stand still for a series under suspicion. The baseline keeps its own record: the relative error of its
-past hours widens the dead band of the evidence, the scatter of its past epochs tempers it.
+Rate = level x time of day x time of week. The level follows slowly and lags behind the buckets under test, so that a
+decline under way cannot make itself normal; the profiles are shrunk to those of the place and of all series together; all
+stand still for a series under suspicion. The baseline keeps its own record: the relative error of its past blocks widens
+the dead band of the evidence, the scatter of its past epochs tempers it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.evidence import Floats
-from rollguard.detectors.sums import column_sum, row_sums
+from rollguard.detectors.evidence import Singles
+from rollguard.detectors.profile import DayProfile, LocalTime, WeekProfile
+from rollguard.detectors.sums import column_sum
 
-__all__ = ["BaselineError", "Epoch", "RateBaseline"]
+__all__ = ["FAST", "BaselineError", "Epoch", "Memory", "RateBaseline"]
 
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
-SLOTS_PER_DAY = 96
+MINUTE_MS = 60_000
 DAY_MS = 86_400_000
-EPOCHS_PER_HOUR = 12
-#: Epochs between a bucket and the level that may learn from it: longer than most tests run, see the memory law.
-LAG_EPOCHS = 9
-#: Half-life of the level, in epochs (of five minutes).
-LEVEL_HALF_LIFE_EPOCHS = 48
-#: Half-lives of what is known about errors and scatter, in hours.
-ERROR_HALF_LIFE_HOURS = 36
-SCATTER_HALF_LIFE_HOURS = 24
-#: The record starts as if this relative error had been seen for so many hours: a young baseline is a wide one.
+#: Epochs of one block, the span over which an error is an error and not scatter: an hour of five-minute epochs.
+BLOCK_EPOCHS = 12
+#: Half-lives of what is known about errors and scatter, in blocks.
+ERROR_HALF_LIFE_BLOCKS = 36
+SCATTER_HALF_LIFE_BLOCKS = 24
+#: The record starts as if this relative error had been seen for so many blocks: a young baseline is a wide one.
 PRIOR_ERROR = 0.08
-PRIOR_ERROR_HOURS = 6.0
-#: Events of its own a series needs in a slot of the day before its own profile weighs as much as the pooled one.
-PROFILE_PRIOR_EVENTS = 60.0
-DAY_DECAY = 0.8
-#: A frozen level is let go after this many epochs (12 hours): a new normal must not be an incident for ever.
-FREEZE_EPOCHS = 144
+PRIOR_ERROR_BLOCKS = 6.0
+#: Days after which a series lets go of a level it remembers from before a long freeze.
+REMEMBER_DAYS = 7
 
-LEVEL_DECAY = 0.5 ** (1.0 / LEVEL_HALF_LIFE_EPOCHS)
-ERROR_DECAY = 0.5 ** (1.0 / ERROR_HALF_LIFE_HOURS)
-SCATTER_DECAY = 0.5 ** (1.0 / SCATTER_HALF_LIFE_HOURS)
+ERROR_DECAY = 0.5 ** (1.0 / ERROR_HALF_LIFE_BLOCKS)
+SCATTER_DECAY = 0.5 ** (1.0 / SCATTER_HALF_LIFE_BLOCKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How long a baseline remembers.
+
+    Attributes
+    ----------
+    half_life_ms : int
+        Of the level.
+    lag_ms : int
+        Between a bucket and the level that may learn from it: longer than most tests run, see the memory law.
+    freeze_ms : int
+        A frozen level is let go after so long: a new normal must not be an incident for ever.
+    """
+
+    half_life_ms: int = 240 * MINUTE_MS
+    lag_ms: int = 45 * MINUTE_MS
+    freeze_ms: int = 720 * MINUTE_MS
+
+
+FAST = Memory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +71,16 @@ class Epoch:
     ----------
     number : int
         Epochs since 1970.
-    observed, exposure, expected : (n_series,) float64
+    observed, exposure, expected : (n_series,) float32
         Events, exposure (buckets, or trials of the other kind) and events expected; missing buckets left out.
     suspected : (n_series,) bool
         Series under suspicion at its end.
     """
 
     number: int
-    observed: Floats
-    exposure: Floats
-    expected: Floats
+    observed: Singles
+    exposure: Singles
+    expected: Singles
     suspected: Bools
 
 
@@ -73,14 +90,14 @@ class BaselineError:
 
     Attributes
     ----------
-    relative : (n_series,) float64
-        Root mean square of its hours' relative errors beyond counting noise, >= 0.
-    scatter : (n_series,) float64
+    relative : (n_series,) float32
+        Root mean square of its blocks' relative errors beyond counting noise, >= 0.
+    scatter : (n_series,) float32
         Variance of epoch sums relative to Poisson, >= 1.
     """
 
-    relative: Floats
-    scatter: Floats
+    relative: Singles
+    scatter: Singles
 
 
 class RateBaseline:
@@ -89,7 +106,9 @@ class RateBaseline:
     Parameters
     ----------
     epoch_ms : int
-        Length of an epoch in ms; it divides a slot of the day.
+        Length of an epoch in ms; it divides a slot of the day, or is one.
+    memory : Memory
+        How long it remembers.
     random_exposure : bool
         The exposure is itself a Poisson count (misses): it adds its own noise to what is expected.
 
@@ -98,39 +117,43 @@ class RateBaseline:
     >>> baseline = RateBaseline(300_000)
     >>> baseline.grow(np.array([0]))
     >>> for number in range(20):
-    ...     baseline.learn(Epoch(number, np.array([50.0]), np.array([30.0]), np.array([50.0]), np.array([False])))
+    ...     events, width = np.array([50.0], dtype=np.float32), np.array([30.0], dtype=np.float32)
+    ...     baseline.learn(Epoch(number, events, width, events, np.array([False])))
     >>> baseline.rate(20).round(2)
-    array([1.67])
+    array([1.67], dtype=float32)
     """
 
-    #: Arrays with one row a series, and how wide each is.
-    _WIDTHS: ClassVar[dict[str, int]] = {
-        "level_events": 0, "level_exposure": 0, "frozen_epochs": 0, "epochs": 0,
-        "profile_events": SLOTS_PER_DAY, "profile_exposure": SLOTS_PER_DAY,
-        "day_events": SLOTS_PER_DAY, "day_exposure": SLOTS_PER_DAY,
-        "hour_observed": EPOCHS_PER_HOUR, "hour_expected": EPOCHS_PER_HOUR, "hour_exposure": 0, "error_sum": 0, "error_weight": 0,
-        "scatter_sum": 0, "scatter_weight": 0,
-    }  # fmt: skip
+    #: Arrays with one number a series.
+    _COLUMNS: ClassVar[tuple[str, ...]] = (
+        "level_events", "level_exposure", "frozen_epochs", "epochs", "parted", "parted_epochs",
+        "block_observed", "block_expected", "block_square", "block_used", "block_exposure",
+        "error_sum", "error_weight", "scatter_sum", "scatter_weight",
+    )  # fmt: skip
 
-    def __init__(self, epoch_ms: int, *, random_exposure: bool = False) -> None:
+    def __init__(self, epoch_ms: int, memory: Memory = FAST, *, random_exposure: bool = False) -> None:
         self.epoch_ms = epoch_ms
+        self.lag_epochs = max(1, memory.lag_ms // epoch_ms)
+        self.freeze_epochs = max(1, memory.freeze_ms // epoch_ms)
+        self.half_life_epochs = max(1.0, memory.half_life_ms / epoch_ms)
+        self.decay = 0.5 ** (1.0 / self.half_life_epochs)
         self.random_exposure = random_exposure
         self.n_series = 0
         self.days = 0
         self.epochs_in_day = 0
-        self.epochs_in_hour = 0
+        self.epochs_in_block = 0
         self.waiting: deque[Epoch] = deque()
-        self.columns: dict[str, Floats] = {name: np.zeros((0, width) if width else 0) for name, width in self._WIDTHS.items()}
-        self.factors: Floats = np.ones((0, SLOTS_PER_DAY))
-        self.parents: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.columns: dict[str, Singles] = {name: np.zeros(0, dtype=np.float32) for name in self._COLUMNS}
+        self.day = DayProfile(epoch_ms)
+        self.week = WeekProfile(epoch_ms)
+        self.parents: Ints = np.zeros(0, dtype=np.int64)
 
-    def grow(self, parents: npt.NDArray[np.int64]) -> None:
+    def grow(self, parents: Ints) -> None:
         """Make room for more series; a new one starts without a past.
 
         Parameters
         ----------
         parents : (n_series,) int64
-            For every series the row whose profile of the day it borrows from; the pooled row 0 is its own parent.
+            For every series the row whose profiles it borrows from; the pooled row 0 is its own parent.
         """
         n_series = len(parents)
         extra = n_series - self.n_series
@@ -138,52 +161,56 @@ class RateBaseline:
             return
         self.parents = parents
         for name, column in self.columns.items():
-            self.columns[name] = _longer(column, extra)
-        self.waiting = deque(Epoch(e.number, *(_longer(getattr(e, f.name), extra) for f in fields(Epoch)[1:])) for e in self.waiting)
+            self.columns[name] = np.concatenate([column, np.zeros(extra, dtype=column.dtype)])
+        self.waiting = deque(
+            Epoch(e.number, *(np.concatenate([(c := getattr(e, f.name)), np.zeros(extra, dtype=c.dtype)]) for f in fields(Epoch)[1:])) for e in self.waiting
+        )
         self.n_series = n_series
-        self.factors = self._factors()
+        self.day.grow(parents)
+        self.week.grow(parents)
 
-    def rate(self, epoch: int) -> Floats:
+    def rate(self, epoch: int, when: LocalTime | None = None) -> Singles:
         """Events expected per unit of exposure in an epoch; NaN for a series that has learnt nothing.
 
         Parameters
         ----------
         epoch : int
             Epochs since 1970.
+        when : LocalTime, optional
+            Of each series; UTC where not given.
 
         Returns
         -------
-        (n_series,) float64
+        (n_series,) float32
         """
-        events, exposure = self.columns["level_events"], self.columns["level_exposure"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # Half an event keeps a series that has been silent so far from being impossible.
-            level = np.where(exposure > 0.0, (events + 0.5) / exposure, np.nan)
-        return level * self._factor_at(epoch)
+        return self._level() * self._factor(LocalTime.utc(epoch * self.epoch_ms) if when is None else when)
 
     def error(self) -> BaselineError:
         """How wrong the baselines have been, each shrunk to the mean of all series."""
         c = self.columns
         # A series of less than a day errs for want of a profile; that says nothing of the others.
         grown = c["epochs"] * self.epoch_ms >= DAY_MS
-        pooled_sum, pooled_weight = column_sum(np.where(grown, c["error_sum"], 0.0)), column_sum(np.where(grown, c["error_weight"], 0.0))
-        prior = PRIOR_ERROR**2
-        pooled = (prior * PRIOR_ERROR_HOURS + pooled_sum) / (PRIOR_ERROR_HOURS + pooled_weight)
-        squared = (pooled * PRIOR_ERROR_HOURS + c["error_sum"]) / (PRIOR_ERROR_HOURS + c["error_weight"])
+        pooled_sum, pooled_weight = (column_sum(np.where(grown, c[name], 0.0).astype(np.float64)) for name in ("error_sum", "error_weight"))
+        pooled = np.float32((PRIOR_ERROR**2 * PRIOR_ERROR_BLOCKS + pooled_sum) / (PRIOR_ERROR_BLOCKS + pooled_weight))
+        squared = (pooled * np.float32(PRIOR_ERROR_BLOCKS) + c["error_sum"]) / (np.float32(PRIOR_ERROR_BLOCKS) + c["error_weight"])
         squared = np.maximum(squared, self._sampling())
-        scatter = (EPOCHS_PER_HOUR + c["scatter_sum"]) / (EPOCHS_PER_HOUR + c["scatter_weight"])
-        return BaselineError(np.sqrt(np.maximum(squared, 1e-6)), np.maximum(scatter, 1.0))
+        return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
-    def _sampling(self) -> Floats:
+    def scatter(self) -> Singles:
+        """(n_series,) variance of epoch sums relative to Poisson, >= 1."""
+        c = self.columns
+        prior = np.float32(BLOCK_EPOCHS)
+        return np.maximum((prior + c["scatter_sum"]) / (prior + c["scatter_weight"]), np.float32(1.0))
+
+    def _sampling(self) -> Singles:
         """Relative variance of level and profile from the number of events they are made of: the least error there can be.
 
-        A small series' hours tell so little that its record alone would take the others' error for its own.
+        A small series' blocks tell so little that its record alone would take the others' error for its own.
         """
         # Weights that fall by halves are worth twice their sum; smoothing and decay of days leave 0.4 of a slot's variance.
-        slot = row_sums(self.columns["profile_events"]) * sum(_KERNEL[1:] * 2 + _KERNEL[:1]) / SLOTS_PER_DAY
-        return 1.0 / (2.0 * self.columns["level_events"] + 1.0) + 0.4 * slot / (slot + PROFILE_PRIOR_EVENTS) ** 2
+        return np.float32(1.0) / (2.0 * self.columns["level_events"] + np.float32(1.0)) + np.float32(0.4) * self.day.sampling
 
-    def learn(self, epoch: Epoch) -> None:
+    def learn(self, epoch: Epoch, when: LocalTime | None = None) -> None:
         """Take a finished epoch; what is old enough enters level, profile and record.
 
         Parameters
@@ -191,151 +218,159 @@ class RateBaseline:
         epoch : Epoch
             The epoch that has just ended. For a series under suspicion nothing of the waiting time is learnt now, and
             nothing of this epoch later, even if it has returned by then.
+        when : LocalTime, optional
+            Of the epoch that is old enough now (see `next_learnt`).
         """
         self.waiting.append(epoch)
         # The first day has no profile to hold on to: the level may follow at once.
-        while len(self.waiting) > (LAG_EPOCHS if self.days else 0):
+        while len(self.waiting) > (self.lag_epochs if self.days else 0):
             old = self.waiting.popleft()
-            self._absorb(old, old.suspected | epoch.suspected)
+            self._absorb(old, old.suspected | epoch.suspected, LocalTime.utc(old.number * self.epoch_ms) if when is None else when)
 
     def accept(self, rows: Bools) -> None:
         """Let these series find their new level from now on."""
-        self.columns["frozen_epochs"][rows] = FREEZE_EPOCHS
+        self.columns["frozen_epochs"][rows] = self.freeze_epochs
+        self.columns["parted"][rows] = 0.0
 
-    def _absorb(self, epoch: Epoch, suspected: Bools) -> None:
+    def exposure(self) -> Singles:
+        """(n_series,) exposure of a usual epoch, by the epochs that wait to be learnt; 0 where none does."""
+        total = np.zeros(self.n_series, dtype=np.float32)
+        for epoch in self.waiting:
+            total += epoch.exposure
+        return total / np.float32(max(len(self.waiting), 1))
+
+    def waited(self, row: int, buckets_per_epoch: int, rate: float) -> tuple[Ints, npt.NDArray[np.float64], npt.NDArray[np.float64], int]:
+        """First bucket, events and exposure of the epochs that wait to be learnt, of one series, and their length in buckets.
+
+        Exposure is told in terms of `rate`, today's, so that a slope of the day is no change.
+        """
+        first = np.array([epoch.number * buckets_per_epoch for epoch in self.waiting], dtype=np.int64)
+        observed = np.array([float(epoch.observed[row]) for epoch in self.waiting])
+        exposure = np.array([float(epoch.expected[row]) / rate if rate > 0.0 else 0.0 for epoch in self.waiting])
+        return first, observed, exposure, buckets_per_epoch
+
+    def _level(self) -> Singles:
+        events, exposure = self.columns["level_events"], self.columns["level_exposure"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Half an event keeps a series that has been silent so far from being impossible.
+            return np.where(exposure > 0.0, (events + np.float32(0.5)) / exposure, np.float32(np.nan))
+
+    def _factor(self, when: LocalTime) -> Singles:
+        return self.day.factor(when) * self.week.factor(when)
+
+    def _absorb(self, epoch: Epoch, suspected: Bools, when: LocalTime) -> None:
         c = self.columns
-        c["frozen_epochs"] = np.where(suspected, c["frozen_epochs"] + 1.0, 0.0)
-        held = suspected & (c["frozen_epochs"] <= FREEZE_EPOCHS)
+        frozen = np.where(suspected, c["frozen_epochs"] + np.float32(1.0), np.float32(0.0))
+        held = suspected & (frozen <= self.freeze_epochs)
         seen = epoch.exposure > 0.0
         known = seen & (epoch.expected > 0.0)
         # Clipping: one wild epoch moves the level no further than an ordinary bad one.
-        reach = 0.5 * epoch.expected + 4.0 * np.sqrt(epoch.expected + 1.0)
-        clipped = np.where(known, np.clip(epoch.observed, epoch.expected - reach, epoch.expected + reach), epoch.observed)
+        reach = np.float32(0.5) * epoch.expected + np.float32(4.0) * np.sqrt(epoch.expected + np.float32(1.0))
         # A suspected series learns what was expected of it: its profile stays in step with the others.
-        learnt = np.where(held, epoch.expected, clipped)
-        factor = self._factor_at(epoch.number)
+        learnt = np.where(known, np.clip(epoch.observed, epoch.expected - reach, epoch.expected + reach), epoch.observed)
+        wild = known & (learnt != epoch.observed)
+        day = self.day.factor(when)
+        factor = day * self.week.factor(when)
+        self._part(epoch, suspected & (c["frozen_epochs"] <= self.freeze_epochs) & ~held, factor, known)
+        c["frozen_epochs"] = frozen
         moving = seen & ~held
-        c["level_events"] = np.where(moving, c["level_events"] * LEVEL_DECAY + learnt, c["level_events"])
-        c["level_exposure"] = np.where(moving, c["level_exposure"] * LEVEL_DECAY + epoch.exposure * factor, c["level_exposure"])
+        decay = np.float32(self.decay)
+        np.copyto(c["level_events"], c["level_events"] * decay + learnt, where=moving)
+        np.copyto(c["level_exposure"], c["level_exposure"] * decay + epoch.exposure * factor, where=moving)
         c["epochs"] += seen
-        slot = self._slot(epoch.number)
-        c["day_events"][:, slot] += np.where(seen, learnt, 0.0)
-        c["day_exposure"][:, slot] += epoch.exposure
+        # While a series looks for a new level, or has a wild epoch, that says nothing of its day.
+        teaching = seen & (held | ~wild)
+        taught = np.where(held, epoch.expected, learnt)
+        self.day.learn(when, np.where(teaching, taught, np.float32(0.0)), np.where(teaching, epoch.exposure, np.float32(0.0)))
         if self.days:
+            self.week.learn(when, np.where(teaching, taught, np.float32(0.0)), np.where(teaching, epoch.exposure * day, np.float32(0.0)))
             # Before a day is known, errors are the missing profile's, not the baseline's.
-            self._record_errors(epoch, clipped, known & ~held)
+            self._record(epoch, learnt, known & ~held & ~(wild & (c["parted"] > 0.0)))
         self.epochs_in_day += 1
         if self.epochs_in_day * self.epoch_ms >= DAY_MS:
-            self._close_day(epoch.number)
+            self._close_day(when)
 
-    def _record_errors(self, epoch: Epoch, observed: Floats, rows: Bools) -> None:
-        at = self.epochs_in_hour
+    def _part(self, epoch: Epoch, leaving: Bools, factor: Singles, known: Bools) -> None:
+        """A level let go after a long freeze is remembered: where its counts come back, so does it."""
+        c = self.columns
+        if leaving.any():
+            np.copyto(c["parted"], self._level(), where=leaving)
+            np.copyto(c["parted_epochs"], np.float32(REMEMBER_DAYS * DAY_MS / self.epoch_ms), where=leaving)
+        if not c["parted"].any():
+            return
+        before = c["parted"] * factor * epoch.exposure
+        noise = np.sqrt(np.maximum(before, epoch.expected) + np.float32(1.0)) * np.sqrt(self.scatter())
+        near = np.abs(epoch.observed - before) <= np.float32(0.2) * before + np.float32(2.0) * noise
+        apart = np.abs(before - epoch.expected) > np.float32(4.0) * noise
+        back = known & (c["parted"] > 0.0) & near & apart
+        np.copyto(c["level_events"], c["parted"] * c["level_exposure"], where=back)
+        c["parted_epochs"] -= np.float32(1.0)
+        c["parted"][back | (c["parted_epochs"] <= 0.0)] = 0.0
+
+    def _record(self, epoch: Epoch, observed: Singles, rows: Bools) -> None:
         c = self.columns
         # Clipped as for the level: one wild epoch must not widen the band or temper the evidence for days.
-        c["hour_observed"][:, at] = np.where(rows, observed, 0.0)
-        c["hour_expected"][:, at] = np.where(rows, epoch.expected, 0.0)
-        c["hour_exposure"] += np.where(rows, epoch.exposure, 0.0)
-        self.epochs_in_hour += 1
-        if self.epochs_in_hour < EPOCHS_PER_HOUR:
+        seen, expected = np.where(rows, observed, np.float32(0.0)), np.where(rows, epoch.expected, np.float32(0.0))
+        c["block_observed"] += seen
+        c["block_expected"] += expected
+        c["block_square"] += np.where(rows, seen * seen / np.maximum(expected, np.float32(1e-12)), np.float32(0.0))
+        c["block_used"] += rows
+        c["block_exposure"] += np.where(rows, epoch.exposure, np.float32(0.0))
+        self.epochs_in_block += 1
+        if self.epochs_in_block < BLOCK_EPOCHS:
             return
-        self.epochs_in_hour = 0
-        observed, expected = row_sums(c["hour_observed"]), row_sums(c["hour_expected"])
-        noise = self._noise(expected, c["hour_exposure"])
-        self._record_scatter(observed, expected, noise)
-        scatter = self.error().scatter * noise
-        ready = expected > 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            beyond = np.where(ready, ((observed - expected) ** 2 - scatter * expected) / expected**2, 0.0)
-        # An hour says as much about the error as it outweighs its own counting noise.
-        information = expected / (expected + 100.0)
-        c["error_sum"] = c["error_sum"] * ERROR_DECAY + information * np.clip(beyond, -0.05, 0.09)
-        c["error_weight"] = c["error_weight"] * ERROR_DECAY + information
-        c["hour_observed"] = np.zeros_like(c["hour_observed"])
-        c["hour_expected"] = np.zeros_like(c["hour_expected"])
-        c["hour_exposure"] = np.zeros_like(c["hour_exposure"])
+        self.epochs_in_block = 0
+        self._record_block()
+        for name in ("block_observed", "block_expected", "block_square", "block_used", "block_exposure"):
+            c[name][:] = 0.0
 
-    def _noise(self, expected: Floats, exposure: Floats) -> Floats:
+    def _record_block(self) -> None:
+        c = self.columns
+        observed, expected = c["block_observed"], c["block_expected"]
+        ready = (expected > 0.0) & (c["block_used"] > 0.5 * BLOCK_EPOCHS)
+        noise = self._noise(expected, c["block_exposure"])
+        safe = np.maximum(expected, np.float32(1e-12))
+        # Scatter of the epochs around the block's own level: what is slower than a block is error, not scatter.
+        level = np.maximum(observed / safe, np.float32(1e-6))
+        pearson = np.maximum(c["block_square"] / level - observed, np.float32(0.0)) / noise
+        # A block of less than one event an epoch tells little of scatter, and a wild one is an event.
+        weight = np.where(ready, np.minimum(observed / np.float32(BLOCK_EPOCHS), np.float32(1.0)), np.float32(0.0))
+        used = np.maximum(c["block_used"] - np.float32(1.0), np.float32(0.0))
+        before = self.scatter()
+        pearson = np.minimum(pearson, np.float32(4.0) * before * np.maximum(used, np.float32(1.0)))
+        c["scatter_sum"] = c["scatter_sum"] * np.float32(SCATTER_DECAY) + weight * pearson
+        c["scatter_weight"] = c["scatter_weight"] * np.float32(SCATTER_DECAY) + weight * used
+        scatter = self.scatter() * noise
+        beyond = np.where(ready, ((observed - expected) ** 2 - scatter * expected) / (safe * safe), np.float32(0.0))
+        # A block says as much about the error as it outweighs its own counting noise.
+        information = np.where(ready, expected / (expected + np.float32(100.0) * scatter), np.float32(0.0))
+        c["error_sum"] = c["error_sum"] * np.float32(ERROR_DECAY) + information * np.clip(beyond, np.float32(-0.05), np.float32(0.09))
+        c["error_weight"] = c["error_weight"] * np.float32(ERROR_DECAY) + information
+
+    def _noise(self, expected: Singles, exposure: Singles) -> Singles:
         """Variance of (observed - expected) over `expected`, if all were Poisson."""
         if not self.random_exposure:
             return np.ones_like(expected)
-        return 1.0 + np.where(exposure > 0.0, expected / np.maximum(exposure, 1.0), 0.0)
+        return np.float32(1.0) + np.where(exposure > 0.0, expected / np.maximum(exposure, np.float32(1.0)), np.float32(0.0))
 
-    def _record_scatter(self, observed: Floats, expected: Floats, noise: Floats) -> None:
-        """Scatter of an hour's epochs around that hour's own level: what is slower than an hour is error, not scatter."""
-        c = self.columns
-        with np.errstate(divide="ignore", invalid="ignore"):
-            level = np.where(expected > 0.0, observed / expected, 0.0)
-            fitted = c["hour_expected"] * level[:, None]
-            pearson = np.where(fitted > 0.0, (c["hour_observed"] - fitted) ** 2 / (fitted * noise[:, None]), 0.0)
-        # A wild epoch is an event, not scatter.
-        total = row_sums(np.minimum(pearson, 16.0))
-        used = row_sums(np.where(fitted > 0.0, 1.0, 0.0)) - 1.0
-        # An hour of less than one event an epoch tells little of scatter.
-        weight = np.minimum(observed / EPOCHS_PER_HOUR, 1.0)
-        c["scatter_sum"] = c["scatter_sum"] * SCATTER_DECAY + weight * total
-        c["scatter_weight"] = c["scatter_weight"] * SCATTER_DECAY + weight * np.maximum(used, 0.0)
-
-    def _close_day(self, last: int) -> None:
-        c = self.columns
-        total_events = row_sums(c["day_events"])
-        # Weighed by what is known of the day so far, or a series that began at noon would take its afternoon for a whole day.
-        total_exposure = row_sums(c["day_exposure"] * self.factors)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            day_rate = np.where(total_exposure > 0.0, total_events / total_exposure, 0.0)
-        c["profile_events"] = c["profile_events"] * DAY_DECAY + c["day_events"]
-        c["profile_exposure"] = c["profile_exposure"] * DAY_DECAY + c["day_exposure"] * day_rate[:, None]
-        c["day_events"] = np.zeros_like(c["day_events"])
-        c["day_exposure"] = np.zeros_like(c["day_exposure"])
+    def _close_day(self, when: LocalTime) -> None:
         self.days += 1
         self.epochs_in_day = 0
-        before = self.factors
-        self.factors = self._factors()
-        self._keep_level(before, last)
+        before = self._past_factor(when)
+        self.day.close(self.scatter())
+        self.week.close(self.columns["epochs"] * self.epoch_ms, self.error())
+        # A new profile must not move the level: its past is weighed by the new factors.
+        self.columns["level_exposure"] *= self._past_factor(when) / before
 
-    def _keep_level(self, before: Floats, last: int) -> None:
-        """A new profile must not move the level: its past, up to the epoch `last`, is weighed by the new factors."""
-        past = range(last, last - 5 * LEVEL_HALF_LIFE_EPOCHS, -1)
-        weights = LEVEL_DECAY ** np.arange(len(past))
-        slots = [self._slot(number) for number in past]
-        self.columns["level_exposure"] *= row_sums(self.factors[:, slots] * weights) / row_sums(before[:, slots] * weights)
-
-    def _factors(self) -> Floats:
-        """(n_series, SLOTS_PER_DAY) time-of-day factors, shrunk to the pooled series' profile."""
-        if not self.n_series:
-            return np.ones((0, SLOTS_PER_DAY))
-        events = _smooth_circular(self.columns["profile_events"])
-        exposure = _smooth_circular(self.columns["profile_exposure"])
-        pooled = (events[0] + 5.0) / (exposure[0] + 5.0)
-        parent = (events + PROFILE_PRIOR_EVENTS * pooled) / (exposure + PROFILE_PRIOR_EVENTS)
-        parent[0] = pooled
-        # Twice: a leaf borrows from its place, and the place from all together.
-        borrowed = parent[self.parents]
-        shrunk: Floats = (events + PROFILE_PRIOR_EVENTS * borrowed) / (exposure + PROFILE_PRIOR_EVENTS)
-        shrunk[0] = pooled
-        return shrunk
-
-    def _slot(self, epoch: int) -> int:
-        return epoch * self.epoch_ms % DAY_MS * SLOTS_PER_DAY // DAY_MS
-
-    def _factor_at(self, epoch: int) -> Floats:
-        """Factors of the middle of an epoch, interpolated between the middles of slots."""
-        slot_ms = DAY_MS // SLOTS_PER_DAY
-        position = ((epoch * self.epoch_ms + self.epoch_ms // 2) % DAY_MS) / slot_ms - 0.5
-        low = int(np.floor(position))
-        part = position - low
-        return self.factors[:, low % SLOTS_PER_DAY] * (1.0 - part) + self.factors[:, (low + 1) % SLOTS_PER_DAY] * part
-
-
-def _longer(column: npt.NDArray[Any], extra: int) -> npt.NDArray[Any]:
-    return np.concatenate([column, np.zeros((extra, *column.shape[1:]), dtype=column.dtype)])
-
-
-#: Triangular kernel over slots; 45 minutes to each side.
-_KERNEL = (1.0, 0.75, 0.5, 0.25)
-
-
-def _smooth_circular(values: Floats) -> Floats:
-    total = values * _KERNEL[0]
-    for shift, weight in enumerate(_KERNEL[1:], start=1):
-        total = total + weight * (np.roll(values, shift, axis=1) + np.roll(values, -shift, axis=1))
-    return total
+    def _past_factor(self, when: LocalTime) -> Singles:
+        """Mean factor of the epochs that make the level, up to now, weighed as the level weighs them."""
+        per_slot = max(1, self.day.slot_ms // self.epoch_ms)
+        slots = min(5 * int(np.ceil(self.half_life_epochs / per_slot)), 7 * self.day.n_slots)
+        total = np.zeros(self.n_series, dtype=np.float32)
+        mass = 0.0
+        for back in range(slots):
+            weight = self.decay ** (back * per_slot)
+            at = when.earlier(back * self.day.slot_ms)
+            total += np.float32(weight) * self.day.middle(at) * self.week.factor(at)
+            mass += weight
+        return total / np.float32(mass)

@@ -13,9 +13,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.baseline import EPOCHS_PER_HOUR, FREEZE_EPOCHS, LAG_EPOCHS
-from rollguard.detectors.evidence import Floats
-from rollguard.detectors.sums import column_sum, row_sums, sums_by_row
+from rollguard.detectors.evidence import Floats, Singles
+from rollguard.detectors.sums import column_sum, sums_by_row
 
 __all__ = ["QUANTILES", "TILT_NAMES", "ShareBaseline", "bin_scores", "tilts_for"]
 
@@ -26,6 +25,10 @@ QUANTILES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 N_BINS = len(QUANTILES) + 1
 #: Bins outside the middle nine tenths: what a person would call unusual.
 OUTER = (0, 1, 2, N_BINS - 3, N_BINS - 2, N_BINS - 1)
+EPOCHS_PER_HOUR = 12
+#: As of rates: epochs between a bucket and the shares that may learn from it, and those after which a freeze ends.
+LAG_EPOCHS = 9
+FREEZE_EPOCHS = 144
 SHARE_HALF_LIFE_EPOCHS = 288
 SHARE_DECAY = 0.5 ** (1.0 / SHARE_HALF_LIFE_EPOCHS)
 SCATTER_DECAY = 0.5 ** (1.0 / 24)
@@ -108,13 +111,13 @@ class ShareEpoch:
 
     Attributes
     ----------
-    counts : (n_series, n_bins) float64
+    counts : (n_bins, n_series) float32
         Events in each quantile bin; all zero before the bins are cut.
     suspected : (n_series,) bool
         Series under suspicion at its end.
     """
 
-    counts: Floats
+    counts: Singles
     suspected: Bools
 
 
@@ -129,6 +132,8 @@ class ShareBaseline:
         Direction that hurts.
     """
 
+    lag_epochs = LAG_EPOCHS
+
     def __init__(self, epochs_per_day: int, worse: str) -> None:
         self.epochs_per_day = epochs_per_day
         self.worse = worse
@@ -137,15 +142,16 @@ class ShareBaseline:
         self.seen_epochs = 0
         self.fine: dict[int, int] = {}
         self.cut: Ints | None = None
-        self.counts: Floats = np.zeros((0, N_BINS))
-        self.epochs: Floats = np.zeros(0)
-        self.frozen: Floats = np.zeros(0)
-        self.scatter_sum: Floats = np.zeros(0)
-        self.scatter_weight: Floats = np.zeros(0)
-        self.lean_sum: Floats = np.zeros((0, len(self.names)))
-        self.lean_weight: Floats = np.zeros((0, len(self.names)))
-        self.hour: Floats = np.zeros((0, N_BINS))
-        self.hour_expected: Floats = np.zeros((0, N_BINS))
+        empty = np.zeros(0, dtype=np.float32)
+        self.epochs: Singles = empty
+        self.frozen: Singles = empty
+        self.scatter_sum: Singles = empty
+        self.scatter_weight: Singles = empty
+        self.counts: Singles = np.zeros((N_BINS, 0), dtype=np.float32)
+        self.hour: Singles = self.counts
+        self.hour_expected: Singles = self.counts
+        self.lean_sum: Singles = np.zeros((len(self.names), 0), dtype=np.float32)
+        self.lean_weight: Singles = self.lean_sum
         self.epochs_in_hour = 0
         self.waiting: deque[ShareEpoch] = deque()
         self.paths: Ints = np.zeros((0, 1), dtype=np.int64)
@@ -172,12 +178,9 @@ class ShareBaseline:
             return
         self.paths = paths
         self.parents = parents
-        for name in ("counts", "epochs", "frozen", "scatter_sum", "scatter_weight", "lean_sum", "lean_weight", "hour", "hour_expected"):
-            column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.zeros((extra, *column.shape[1:]))]))
-        self.waiting = deque(
-            ShareEpoch(np.concatenate([w.counts, np.zeros((extra, N_BINS))]), np.concatenate([w.suspected, np.zeros(extra, dtype=bool)])) for w in self.waiting
-        )
+        for name in ("epochs", "frozen", "scatter_sum", "scatter_weight", "counts", "hour", "hour_expected", "lean_sum", "lean_weight"):
+            setattr(self, name, _wider(getattr(self, name), extra))
+        self.waiting = deque(ShareEpoch(_wider(w.counts, extra), np.concatenate([w.suspected, np.zeros(extra, dtype=bool)])) for w in self.waiting)
         self.n_series = n_series
 
     def learn_fine(self, bins: Ints, counts: Ints) -> None:
@@ -193,52 +196,62 @@ class ShareBaseline:
         return np.searchsorted(self.cut, bins, side="left")
 
     def pool(self, values: Floats) -> Floats:
-        """Replace what stands in the row of a pooled series by the sum of what its finest series hold.
+        """Replace what stands in the column of a pooled series by the sum of what its finest series hold.
 
         Parameters
         ----------
-        values : (n, n_series) or (n, n_series, k) float64
+        values : (k, n_series) float64
         """
-        width = values.shape[2] if values.ndim > 2 else 1
-        parts = values[:, self.finest].reshape(len(values), len(self.paths), width)
-        total = np.zeros((len(values), self.n_series, width))
-        for rows in self.paths.T:
-            total += sums_by_row(parts, rows, self.n_series)
-        return total.reshape(values.shape)
+        parts = values[:, self.finest]
+        total = np.zeros(values.shape)
+        last = self.paths.shape[1] - 1
+        for level, rows in enumerate(self.paths.T):
+            if level == last:
+                total[:, rows] = parts
+            else:
+                total += sums_by_row(parts, rows, self.n_series)
+        return total
 
-    def shares(self) -> Floats:
-        """(n_series, n_bins) shares that sum to one: a finest series borrows from its place, and the place from all together."""
-        pooled = self.counts[0] + 0.5
-        shares: Floats = np.broadcast_to(pooled / column_sum(pooled), self.counts.shape)
-        for _ in range(2):
-            mixed = self.counts + SHARE_PRIOR_EVENTS * shares[self.parents]
-            shares = mixed / row_sums(mixed)[:, None]
+    def volume(self) -> Singles:
+        """(n_series,) events of a usual epoch, by the epochs that wait to be learnt; 0 where none does."""
+        total = np.zeros(self.n_series, dtype=np.float32)
+        for epoch in self.waiting:
+            total += _down(epoch.counts)
+        return total / np.float32(max(len(self.waiting), 1))
+
+    def shares(self) -> Singles:
+        """(n_bins, n_series) shares that sum to one: a finest series borrows from its place, and the place from all together."""
+        pooled = self.counts[:, :1] + np.float32(0.5)
+        shares: Singles = np.repeat(pooled / _down(pooled), self.n_series, axis=1)
+        prior = np.float32(SHARE_PRIOR_EVENTS)
+        n = _down(self.counts) + prior
+        for turn in range(2):
+            borrowed = shares if turn == 0 else shares[:, self.parents]
+            shares = (self.counts + prior * borrowed) / n
         return shares
 
-    def scatter(self) -> Floats:
+    def scatter(self) -> Singles:
         """(n_series,) variance of hourly bin counts relative to the multinomial's, >= 1: the baseline's own error."""
-        return np.maximum((SCATTER_PRIOR_HOURS + self.scatter_sum) / (SCATTER_PRIOR_HOURS + self.scatter_weight), 1.0)
+        prior = np.float32(SCATTER_PRIOR_HOURS)
+        return np.maximum((prior + self.scatter_sum) / (prior + self.scatter_weight), np.float32(1.0))
 
-    def tilts(self) -> Floats:
+    def tilts(self) -> Singles:
         """(n_tilts, n_bins) log factors on the shares that are tested for."""
-        return tilts_for(self.shares()[0], self.worse)[0]
+        pooled = (self.counts[:, 0] + np.float32(0.5)).astype(np.float64)
+        return tilts_for(pooled / column_sum(pooled), self.worse)[0].astype(np.float32)
 
-    def lean(self) -> Floats:
-        """(n_series, n_tilts) root mean square lean of past hours along each tilt, 1 a whole tilt: the baseline's own error."""
+    def lean(self, shares: Singles) -> Singles:
+        """(n_tilts, n_series) root mean square lean of past hours along each tilt, 1 a whole tilt: the baseline's own error."""
         # A series of less than a day errs for want of shares of its own; that says nothing of the others.
-        grown = (self.epochs >= self.epochs_per_day)[:, None]
-        pooled_sum, pooled_weight = _down(np.where(grown, self.lean_sum, 0.0)), _down(np.where(grown, self.lean_weight, 0.0))
-        pooled = (PRIOR_LEAN**2 * LEAN_PRIOR_HOURS + pooled_sum) / (LEAN_PRIOR_HOURS + pooled_weight)
-        squared = (pooled * LEAN_PRIOR_HOURS + self.lean_sum) / (LEAN_PRIOR_HOURS + self.lean_weight)
+        grown = self.epochs >= self.epochs_per_day
+        pooled_sum, pooled_weight = (np.add.accumulate(np.where(grown, each, 0.0), axis=1)[:, -1:] for each in (self.lean_sum, self.lean_weight))
+        hours = np.float32(LEAN_PRIOR_HOURS)
+        pooled = (np.float32(PRIOR_LEAN**2) * hours + pooled_sum.astype(np.float32)) / (hours + pooled_weight.astype(np.float32))
+        squared = (pooled * hours + self.lean_sum) / (hours + self.lean_weight)
         # The least error there can be: that of shares learnt from so many events (weights that fall by halves are worth twice their sum).
-        tilts, shares = self.tilts(), self.shares()
-        mean, square = np.zeros(squared.shape), np.zeros(squared.shape)
-        for j in range(N_BINS):
-            mean += shares[:, j, None] * tilts[:, j]
-            square += shares[:, j, None] * tilts[:, j] ** 2
-        events = 2.0 * row_sums(self.counts)[:, None] + SHARE_PRIOR_EVENTS
-        lean: Floats = np.sqrt(np.maximum(squared, 1.0 / (np.maximum(square - mean**2, 1e-9) * events)))
-        return lean
+        _, variance = _moments(shares, self.tilts())
+        events = np.float32(2.0) * _down(self.counts) + np.float32(SHARE_PRIOR_EVENTS)
+        return np.sqrt(np.maximum(squared, np.float32(1.0) / (np.maximum(variance, np.float32(1e-9)) * events)))
 
     def learn(self, epoch: ShareEpoch) -> None:
         """Take a finished epoch, as in `RateBaseline.learn`."""
@@ -252,54 +265,54 @@ class ShareBaseline:
             return
         old = self.waiting.popleft()
         suspected = old.suspected | epoch.suspected
-        self.frozen = np.where(suspected, self.frozen + 1.0, 0.0)
+        self.frozen = np.where(suspected, self.frozen + np.float32(1.0), np.float32(0.0))
         learning = ~(suspected & (self.frozen <= FREEZE_EPOCHS))
         # One wild epoch weighs no more than a few ordinary ones, and a new series may have as many events as its prior at once.
-        n = row_sums(old.counts)
-        most = SHARE_PRIOR_EVENTS + HEAVIEST_EPOCH * (1.0 - SHARE_DECAY) * row_sums(self.counts)
-        weight = np.where(learning, np.minimum(most / np.maximum(n, 1.0), 1.0), 0.0)[:, None]
-        self._record(old.counts, weight)
-        self.counts = np.where(learning[:, None], self.counts * SHARE_DECAY + weight * old.counts, self.counts)
+        n = _down(old.counts)
+        most = np.float32(SHARE_PRIOR_EVENTS) + np.float32(HEAVIEST_EPOCH * (1.0 - SHARE_DECAY)) * _down(self.counts)
+        weight = np.where(learning, np.minimum(most / np.maximum(n, np.float32(1.0)), np.float32(1.0)), np.float32(0.0))
+        self._record(weight * old.counts)
+        decay = np.where(learning, np.float32(SHARE_DECAY), np.float32(1.0))
+        self.counts = self.counts * decay + weight * old.counts
         self.epochs += n > 0.0
 
     def accept(self, rows: Bools) -> None:
         """Let these series find their new shares from now on."""
         self.frozen[rows] = FREEZE_EPOCHS
 
-    def _record(self, counts: Floats, weight: Floats) -> None:
-        self.hour += weight * counts
-        self.hour_expected += weight * self.pool((row_sums(counts)[:, None] * self.shares())[None])[0]
+    def _record(self, counts: Singles) -> None:
+        self.hour += counts
+        # What a pooled series should have follows from its parts.
+        self.hour_expected += self.pool((_down(counts) * self.shares()).astype(np.float64)).astype(np.float32)
         self.epochs_in_hour += 1
         if self.epochs_in_hour < EPOCHS_PER_HOUR:
             return
         self.epochs_in_hour = 0
-        n = row_sums(self.hour)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pearson = np.where(self.hour_expected > 0.0, (self.hour - self.hour_expected) ** 2 / self.hour_expected, 0.0)
-        weight = np.where(self.epochs > EPOCHS_PER_HOUR, np.minimum(n / 50.0, 1.0), 0.0)
-        chi = np.minimum(row_sums(pearson) / (N_BINS - 1), 50.0)
-        self.scatter_sum = self.scatter_sum * SCATTER_DECAY + weight * chi
-        self.scatter_weight = self.scatter_weight * SCATTER_DECAY + weight
-        self._record_lean()
+        n = _down(self.hour)
+        apart = self.hour - self.hour_expected
+        safe = np.maximum(self.hour_expected, np.float32(1e-12))
+        chi = _down(np.where(self.hour_expected > 0.0, apart * apart / safe, np.float32(0.0))) / np.float32(N_BINS - 1)
+        weight = np.where(self.epochs > EPOCHS_PER_HOUR, np.minimum(n / np.float32(50.0), np.float32(1.0)), np.float32(0.0))
+        self.scatter_sum = self.scatter_sum * np.float32(SCATTER_DECAY) + weight * np.minimum(chi, np.float32(50.0))
+        self.scatter_weight = self.scatter_weight * np.float32(SCATTER_DECAY) + weight
+        self._record_lean(apart)
         self.hour = np.zeros_like(self.hour)
         self.hour_expected = np.zeros_like(self.hour_expected)
 
-    def _record_lean(self) -> None:
+    def _record_lean(self, apart: Singles) -> None:
         tilts = self.tilts()
-        shape = self.lean_sum.shape
-        score, mean, square = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        score = np.zeros_like(self.lean_sum)
         for j in range(N_BINS):
-            score += (self.hour - self.hour_expected)[:, j, None] * tilts[:, j]
-            mean += self.hour_expected[:, j, None] * tilts[:, j]
-            square += self.hour_expected[:, j, None] * tilts[:, j] ** 2
+            score += tilts[:, j, None] * apart[j]
         # score / variance is the first step of Newton's way to the likeliest lean; 1 / variance is its counting noise.
-        variance = square - mean**2 / np.maximum(row_sums(self.hour_expected), 1e-9)[:, None]
-        known = variance > 1e-9
-        divisor = np.where(known, variance, 1.0)
-        beyond = np.where(known, (score**2 - variance) / divisor**2, 0.0)
-        weight = np.where(known, variance / (variance + LEAN_NOISE), 0.0)
-        self.lean_sum = self.lean_sum * LEAN_DECAY + weight * np.minimum(beyond, WILDEST_LEAN**2)
-        self.lean_weight = self.lean_weight * LEAN_DECAY + weight
+        n = np.maximum(_down(self.hour_expected), np.float32(1e-9))
+        variance = _moments(self.hour_expected / n, tilts)[1] * n
+        known = variance > 1e-6
+        divisor = np.where(known, variance, np.float32(1.0))
+        beyond = np.where(known, (score * score - variance) / (divisor * divisor), np.float32(0.0))
+        weight = np.where(known, variance / (variance + np.float32(LEAN_NOISE)), np.float32(0.0))
+        self.lean_sum = self.lean_sum * np.float32(LEAN_DECAY) + weight * np.minimum(beyond, np.float32(WILDEST_LEAN**2))
+        self.lean_weight = self.lean_weight * np.float32(LEAN_DECAY) + weight
 
     def _cut(self) -> None:
         fine = np.array(sorted(self.fine), dtype=np.int64)
@@ -309,11 +322,29 @@ class ShareBaseline:
         self.cut = fine[np.minimum(np.searchsorted(below, QUANTILES), len(fine) - 1)]
         coarse = np.searchsorted(self.cut, fine, side="left")
         # A day of everything seeds the pooled shares; the series start from it and soon have their own.
-        np.add.at(self.counts[0], coarse, counts)
+        self.counts[:, 0] += np.bincount(coarse, weights=counts, minlength=N_BINS).astype(np.float32)
         self.fine = {}
 
 
-def _down(values: Floats) -> Floats:
-    """Sum over rows in index order."""
-    total: Floats = np.add.accumulate(values, axis=0)[-1] if len(values) else np.zeros(values.shape[1])
+def _moments(shares: Singles, tilts: Singles) -> tuple[Singles, Singles]:
+    """(n_tilts, n_series) mean and variance of each tilt's log factor under some shares."""
+    mean = np.zeros((len(tilts), shares.shape[1]), dtype=np.float32)
+    square = np.zeros_like(mean)
+    for j in range(N_BINS):
+        part = tilts[:, j, None] * shares[j]
+        mean += part
+        part *= tilts[:, j, None]
+        square += part
+    return mean, square - mean * mean
+
+
+def _wider(column: Singles, extra: int) -> Singles:
+    return np.concatenate([column, np.zeros((*column.shape[:-1], extra), dtype=np.float32)], axis=-1)
+
+
+def _down(values: Singles) -> Singles:
+    """Sum over the first axis, one by one."""
+    total = values[0].copy()
+    for each in values[1:]:
+        total += each
     return total

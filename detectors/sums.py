@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,28 +35,28 @@ def column_sum(values: Floats) -> float:
     return float(np.add.accumulate(values)[-1]) if len(values) else 0.0
 
 
-def sums_by_row(values: Floats, rows: npt.NDArray[np.int64], n_rows: int) -> Floats:
+def sums_by_row(values: npt.NDArray[np.floating[Any]], rows: npt.NDArray[np.int64], n_rows: int) -> Floats:
     """Sum over the parts that belong to the same row, in index order.
 
     Parameters
     ----------
-    values : (n_buckets, n_parts, n) float64
+    values : (k, n_parts) float64 or float32
     rows : (n_parts,) int64
         Row of each part, in 0..n_rows.
     n_rows : int
 
     Returns
     -------
-    (n_buckets, n_rows, n) float64
+    (k, n_rows) float64
         Zero for a row without parts.
 
     Examples
     --------
-    >>> sums_by_row(np.array([[[1.0], [2.0], [4.0]]]), np.array([0, 2, 0]), 3).ravel()
-    array([5., 0., 2.])
+    >>> sums_by_row(np.array([[1.0, 2.0, 4.0]]), np.array([0, 2, 0]), 3)
+    array([[5., 0., 2.]])
     """
-    n_buckets, _, n = values.shape
-    cell = (np.arange(n_buckets)[:, None, None] * n_rows + rows[:, None]) * n + np.arange(n)
-    # bincount adds one after the other; a product with a matrix of zeros and ones would not.
-    total: Floats = np.bincount(cell.ravel(), weights=values.ravel(), minlength=n_buckets * n_rows * n).astype(np.float64)
-    return total.reshape(n_buckets, n_rows, n)
+    total = np.zeros((len(values), n_rows))
+    for k, each in enumerate(values):
+        # bincount adds one after the other; a product with a matrix of zeros and ones would not.
+        total[k] = np.bincount(rows, weights=each, minlength=n_rows)
+    return total

@@ -1,0 +1,274 @@
+"""What a series' day and week look like: factors around one, shrunk to those of its place and of all series together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rollguard.detectors.evidence import Singles
+
+if TYPE_CHECKING:
+    from rollguard.detectors.baseline import BaselineError
+
+__all__ = ["DayProfile", "LocalTime", "WeekProfile"]
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+DAY_MS = 86_400_000
+#: Shortest slot of the day.
+SLOT_MS = 1_800_000
+#: Events of its own a series needs in a slot of the day before its own profile weighs as much as the borrowed one, if
+#: its counts scatter as Poisson does.
+PRIOR_EVENTS = 60.0
+DAY_DECAY = 0.8
+#: A cell of the week is four hours.
+CELLS_PER_DAY = 6
+WEEK_DECAY = 0.7
+#: How much weeks differ from days, as a relative variance, before any is seen.
+WEEK_VARIANCE = 0.04
+#: A week counts once it has been seen twice.
+WEEKS_SEEN_MS = 14 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTime:
+    """Time of the day and the week, where each series is.
+
+    Attributes
+    ----------
+    ms : int or (n_series,) int64
+        Milliseconds since local midnight.
+    weekday : int or (n_series,) int64
+        0 is a Monday. A public holiday counts as a Sunday.
+    """
+
+    ms: int | Ints
+    weekday: int | Ints
+
+    @classmethod
+    def utc(cls, ms: int) -> LocalTime:
+        """Of a moment in UTC, for all series.
+
+        Examples
+        --------
+        >>> LocalTime.utc(1_772_409_600_000)
+        LocalTime(ms=0, weekday=0)
+        """
+        # 1 January 1970 was a Thursday.
+        return cls(ms % DAY_MS, (ms // DAY_MS + 3) % 7)
+
+    def earlier(self, by_ms: int) -> LocalTime:
+        """So much earlier, as if no clock had been changed and no day were a holiday in between."""
+        since = self.ms - by_ms
+        return LocalTime(since % DAY_MS, (self.weekday + since // DAY_MS) % 7)
+
+
+class DayProfile:
+    """Factors by time of day.
+
+    Parameters
+    ----------
+    epoch_ms : int
+        Length of an epoch; slots are half hours, or epochs where those are longer.
+    """
+
+    def __init__(self, epoch_ms: int) -> None:
+        self.epoch_ms = epoch_ms
+        self.slot_ms = max(SLOT_MS, epoch_ms)
+        self.n_slots = DAY_MS // self.slot_ms
+        self.events: Singles = np.zeros((self.n_slots, 0), dtype=np.float32)
+        self.exposure: Singles = np.zeros((self.n_slots, 0), dtype=np.float32)
+        self.factors: Singles = np.ones((self.n_slots, 0), dtype=np.float32)
+        #: (n_series,) relative variance of a slot's factor from the number of events it is made of.
+        self.sampling: Singles = np.zeros(0, dtype=np.float32)
+        self.scatter: Singles = np.zeros(0, dtype=np.float32)
+        self.parents: Ints = np.zeros(0, dtype=np.int64)
+
+    def grow(self, parents: Ints) -> None:
+        """Make room for more series: they borrow from their parents."""
+        extra = len(parents) - self.events.shape[1]
+        more = np.zeros((self.n_slots, extra), dtype=np.float32)
+        self.parents = parents
+        self.events = np.concatenate([self.events, more], axis=1)
+        self.exposure = np.concatenate([self.exposure, more], axis=1)
+        self.sampling = np.concatenate([self.sampling, more[0]])
+        self.scatter = np.concatenate([self.scatter, more[0] + np.float32(1.0)])
+        fresh = np.ones((self.n_slots, len(parents)), dtype=np.float32)
+        known = self.factors.shape[1]
+        fresh[:, :known] = self.factors
+        # Parents come before their children.
+        for row in range(max(known, 1), len(parents)):
+            fresh[:, row] = fresh[:, parents[row]]
+        self.factors = fresh
+
+    def middle(self, when: LocalTime) -> Singles:
+        """(n_series,) factors of the slot in which a moment lies."""
+        return _at(self.factors, when.ms // self.slot_ms)
+
+    def factor(self, when: LocalTime) -> Singles:
+        """(n_series,) factors of the middle of an epoch that begins at a moment, interpolated between the middles of slots."""
+        at = when.ms + self.epoch_ms // 2
+        if self.slot_ms == self.epoch_ms:
+            return _at(self.factors, when.ms // self.slot_ms)
+        low = (at - self.slot_ms // 2) // self.slot_ms
+        part = np.float32(1.0) * ((at - self.slot_ms // 2) % self.slot_ms) / self.slot_ms
+        part = np.asarray(part, dtype=np.float32)
+        factor: Singles = _at(self.factors, low % self.n_slots) * (np.float32(1.0) - part) + _at(self.factors, (low + 1) % self.n_slots) * part
+        return factor
+
+    def learn(self, when: LocalTime, events: Singles, exposure: Singles) -> None:
+        """Add an epoch; what is older than a day loses weight as its slot is met again."""
+        slot = when.ms // self.slot_ms
+        first = when.ms % self.slot_ms < self.epoch_ms
+        _add(self.events, slot, events, first, DAY_DECAY)
+        _add(self.exposure, slot, exposure, first, DAY_DECAY)
+
+    def close(self, scatter: Singles) -> None:
+        """A day is over: make the factors anew.
+
+        Parameters
+        ----------
+        scatter : (n_series,) float32
+            Variance relative to Poisson: events that scatter tell less.
+        """
+        self.scatter = scatter
+        if not self.events.shape[1]:
+            return
+        events, exposure = _smooth(self.events), _smooth(self.exposure)
+        if self.slot_ms > SLOT_MS:
+            events, exposure = self.events, self.exposure
+        prior = np.float32(PRIOR_EVENTS) * scatter
+        flat = np.ones((self.n_slots, 1), dtype=np.float32)
+        pooled = _shrunk(events[:, :1], exposure[:, :1], np.float32(5.0), flat)
+        parent = _shrunk(events, exposure, prior, pooled)
+        parent[:, 0] = pooled[:, 0]
+        # Twice: a leaf borrows from its place, and the place from all together.
+        self.factors = _shrunk(events, exposure, prior, parent[:, self.parents] if (self.parents > 0).any() else pooled)
+        self.factors[:, 0] = pooled[:, 0]
+        slot = _down(self.events) * np.float32(KERNEL_SUM / self.n_slots)
+        self.sampling = slot * scatter / (slot + prior) ** 2
+
+
+class WeekProfile:
+    """Factors by four hours of the week, on top of the day's.
+
+    Parameters
+    ----------
+    epoch_ms : int
+        Length of an epoch.
+    """
+
+    def __init__(self, epoch_ms: int) -> None:
+        self.epoch_ms = epoch_ms
+        self.cell_ms = DAY_MS // CELLS_PER_DAY
+        self.n_cells = 7 * CELLS_PER_DAY
+        self.events: Singles = np.zeros((self.n_cells, 0), dtype=np.float32)
+        self.exposure: Singles = np.zeros((self.n_cells, 0), dtype=np.float32)
+        self.level: Singles = np.zeros(0, dtype=np.float32)
+        self.own: Singles = np.zeros(0, dtype=np.float32)
+        self.parents: Ints = np.zeros(0, dtype=np.int64)
+        self.active = False
+
+    def grow(self, parents: Ints) -> None:
+        """Make room for more series."""
+        extra = len(parents) - self.events.shape[1]
+        more = np.zeros((self.n_cells, extra), dtype=np.float32)
+        self.parents = parents
+        self.events = np.concatenate([self.events, more], axis=1)
+        self.exposure = np.concatenate([self.exposure, more], axis=1)
+        self.level = np.concatenate([self.level, more[0]])
+        self.own = np.concatenate([self.own, more[0]])
+
+    def factor(self, when: LocalTime) -> Singles:
+        """(n_series,) factors; 1 before the pooled series has seen two weeks."""
+        if not self.active:
+            return np.ones(len(self.level), dtype=np.float32)
+        cell = self._cell(when)
+        pooled = self._raw(cell, 0)
+        place = self.own * _at(self.events, cell) / np.maximum(self.level * _at(self.exposure, cell), np.float32(1e-12))
+        known = _at(self.exposure, cell) > 0.0
+        factor: Singles = np.where(known, place + (np.float32(1.0) - self.own) * pooled, pooled)
+        return factor
+
+    def learn(self, when: LocalTime, events: Singles, exposure: Singles) -> None:
+        """Add an epoch; `exposure` is weighed by the day's factor."""
+        first = when.ms % self.cell_ms < self.epoch_ms
+        cell = self._cell(when)
+        _add(self.events, cell, events, first, WEEK_DECAY)
+        _add(self.exposure, cell, exposure, first, WEEK_DECAY)
+
+    def close(self, age_ms: Singles, error: BaselineError) -> None:
+        """A day is over: say how much a series' own weeks weigh against those of all together.
+
+        Parameters
+        ----------
+        age_ms : (n_series,) float32
+            For how long each has been seen; a week that was not seen twice does not count.
+        error : BaselineError
+            Of the level: what a cell of one week may be off by.
+        """
+        if not len(age_ms):
+            return
+        self.active = bool(age_ms[0] >= WEEKS_SEEN_MS)
+        events = _down(self.events)
+        self.level = events / np.maximum(_down(self.exposure), np.float32(1e-12))
+        cell = np.maximum(events / np.float32(self.n_cells), np.float32(1e-6))
+        noise = error.relative**2 + error.scatter / cell
+        self.own = np.where(age_ms >= WEEKS_SEEN_MS, np.float32(WEEK_VARIANCE) / (np.float32(WEEK_VARIANCE) + noise), np.float32(0.0))
+
+    def _cell(self, when: LocalTime) -> int | Ints:
+        return when.weekday * CELLS_PER_DAY + when.ms // self.cell_ms
+
+    def _raw(self, cell: int | Ints, row: int) -> Singles:
+        """Factor of one series in the cells of all, shrunk to one."""
+        exposure = self.exposure[cell, row]
+        raw = self.events[cell, row] / np.maximum(self.level[row] * exposure, np.float32(1e-12))
+        return np.asarray(np.where(exposure > 0.0, 1.0 + self.own[row] * (raw - 1.0), 1.0), dtype=np.float32)
+
+
+#: Triangular kernel over half-hour slots; an hour to each side.
+_KERNEL = (1.0, 0.5)
+KERNEL_SUM = 2.0
+
+
+def _smooth(values: Singles) -> Singles:
+    total = values * np.float32(_KERNEL[0])
+    for shift, weight in enumerate(_KERNEL[1:], start=1):
+        total += np.float32(weight) * (np.roll(values, shift, axis=0) + np.roll(values, -shift, axis=0))
+    return total
+
+
+def _shrunk(events: Singles, exposure: Singles, prior: Singles | np.float32, borrowed: Singles) -> Singles:
+    """Rates of slots relative to the series' own level, shrunk to `borrowed` by so many events."""
+    # By what is known of the borrowed day: a series that began at noon does not take its afternoon for a whole day.
+    level = _down(events) / np.maximum(_down(exposure * borrowed), np.float32(1e-12))
+    shrunk: Singles = (events + prior * borrowed) / (exposure * level + prior)
+    return shrunk
+
+
+def _down(values: Singles) -> Singles:
+    """Sum over slots, one by one: pairwise sums may differ with the number of columns."""
+    total = values[0].copy()
+    for row in values[1:]:
+        total += row
+    return total
+
+
+def _at(table: Singles, slot: int | Ints) -> Singles:
+    if isinstance(slot, int):
+        return table[slot]
+    return table[slot, np.arange(table.shape[1])]
+
+
+def _add(table: Singles, slot: int | Ints, values: Singles, first: bool | Bools, decay: float) -> None:
+    if isinstance(slot, int):
+        if first:
+            table[slot] *= np.float32(decay)
+        table[slot] += values
+        return
+    series = np.arange(table.shape[1])
+    table[slot, series] = table[slot, series] * np.where(first, np.float32(decay), np.float32(1.0)) + values

@@ -1,0 +1,226 @@
+"""Thousands of distributions of one metric as columns of quantile bins: shares, evidence and onset."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rollguard.detectors.bank import BAND_PER_ERROR, EPOCH_MS, Accounts, Bank
+from rollguard.detectors.evidence import Floats, Singles, bin_constants, overshoot, quietened
+from rollguard.detectors.onset import Onset
+from rollguard.detectors.recursion import CEILING, Recursion
+from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch
+from rollguard.detectors.sums import sums_by_row
+
+__all__ = ["ShareBank"]
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+DAY_MS = 86_400_000
+#: Least dead band, as a fraction of each tilt.
+LEAST_LEAN = 0.1
+#: A bucket speaks no louder than so many nats against a tilt.
+QUIETEST_NATS = -80.0
+
+
+class ShareBank(Bank):
+    """Distributions as counts in quantile bins.
+
+    Parameters
+    ----------
+    worse : {"higher", "lower", "both"}
+        Direction that hurts.
+    bucket_ms, warmup_ms
+        As in `RateBank`.
+    """
+
+    _derived: ClassVar[tuple[str, ...]] = (*Bank._derived, "counts")
+
+    def __init__(self, worse: str, *, bucket_ms: int, warmup_ms: int) -> None:
+        self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
+        epoch_ms = self.buckets_per_epoch * bucket_ms
+        self.baseline = ShareBaseline(DAY_MS // epoch_ms, worse)
+        # The lag is part of the warm-up: a share enters the baseline only after it.
+        self.warmup_epochs = max(1, -(-warmup_ms // epoch_ms) - (DAY_MS // epoch_ms) - self.baseline.lag_epochs)
+        self.names = self.baseline.names
+        self.recursion = Recursion(len(self.names))
+        #: Sum of R times its age: where the mass of a mixture lies says when it began.
+        self.age: Singles = np.zeros((len(self.names), 0), dtype=np.float32)
+        self.epoch: int | None = None
+        self.outer_share: Floats = np.zeros(0)
+        self.scatter: Singles = np.zeros(0, dtype=np.float32)
+        #: Per level of pooling what each tilt takes per event of each finest series.
+        self.constants: list[Singles] = []
+        self.tilts: Singles = np.zeros((len(self.names), N_BINS), dtype=np.float32)
+        self.ready: Bools = np.zeros(0, dtype=bool)
+        self.slack: Singles = self.scatter
+        self.value: Singles = self.scatter
+        self.sums: Singles = np.zeros((N_BINS, 0), dtype=np.float32)
+        self._rederive()
+
+    def _rederive(self) -> None:
+        super()._rederive()
+        self.counts: Singles = np.zeros((0, N_BINS, 0), dtype=np.float32)
+
+    def grow(self, parents: Ints, paths: Ints) -> None:
+        """Make room for more series; `parents` and `paths` as in `ShareBaseline.grow`."""
+        extra = len(parents) - self.baseline.n_series
+        if extra <= 0:
+            return
+        self.baseline.grow(parents, paths)
+        self.recursion.grow(extra)
+        self.age = np.concatenate([self.age, np.zeros((len(self.names), extra), dtype=np.float32)], axis=1)
+        self.sums = np.concatenate([self.sums, np.zeros((N_BINS, extra), dtype=np.float32)], axis=1)
+        if self.epoch is not None:
+            self._prepare(self.epoch)
+
+    def load(self, start: int, counts: Singles, present: Bools) -> Accounts:
+        """Take in buckets that lie in one epoch; `step` then goes through them.
+
+        Parameters
+        ----------
+        start : int
+            Index of the first bucket.
+        counts : (n_buckets, n_bins, n_series) float32
+            Events in each quantile bin.
+        present : (n_buckets,) bool
+            False: the bucket is missing.
+        """
+        epoch = start // self.buckets_per_epoch
+        if epoch != self.epoch:
+            self.sums = np.zeros((N_BINS, self.baseline.n_series), dtype=np.float32)
+            self._prepare(epoch)
+        used = counts if present.all() else np.where(present[:, None, None], counts, np.float32(0.0))
+        self.loaded(start, present)
+        self.counts = used
+        for each in used:
+            self.sums += each
+        outer = used[:, OUTER[0]].astype(np.float64)
+        for j in OUTER[1:]:
+            outer += used[:, j]
+        # What to expect of a pooled series follows from which of its parts the events came: a mix that shifts is no change.
+        trials = _events(used, axis=1).astype(np.float64) * self.outer_share
+        expected = self.baseline.pool(trials)
+        variance = self.baseline.pool(trials * (1.0 - self.outer_share)) * self.scatter
+        return Accounts(outer, expected, variance, np.zeros(self.baseline.n_series))
+
+    def step(self, bucket: int) -> Singles:
+        """See `Bank`."""
+        if not self.present[bucket - self.start]:
+            return super().step(bucket)
+        # Before the recursion: each start that is already in the sum grows older by a bucket.
+        self.age += self.recursion.sr
+        value = super().step(bucket)
+        with np.errstate(over="ignore", under="ignore"):
+            self.age *= self.room[bucket - self.start - self.ahead_of]
+        if float(value.max(initial=0.0)) >= CEILING:
+            np.minimum(self.age, np.float32(1e36), out=self.age)
+        return value
+
+    def nats_into(self, at: int, out: Singles) -> None:
+        """See `Bank`."""
+        for each, counts in zip(out, self.counts[at : at + len(out)], strict=True):
+            self._one(counts, each)
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:
+        """See `Bank`."""
+        at = bucket - self.start
+        out = np.zeros(self.recursion.sr.shape, dtype=np.float32)
+        if self.present[at]:
+            self._one(self.counts[at], out)
+        return out[:, rows].T.astype(np.float64)
+
+    def _one(self, counts: Singles, out: Singles) -> None:
+        """Nats of one bucket: of a pooled series the sum over its parts, so that its evidence never depends on their mix."""
+        out[:] = 0.0
+        if not self.constants or not self.ready.any():
+            return
+        finest = self.baseline.finest
+        # A part that is too young to know its own shares has no say in the pooled series either.
+        spoken = np.where(self.ready[finest], counts[:, finest], np.float32(0.0))
+        score = np.zeros((len(self.names), len(finest)), dtype=np.float32)
+        for j in range(N_BINS):
+            score += self.tilts[:, j, None] * spoken[j]
+        n = _events(spoken, axis=0)
+        for level, constant in enumerate(self.constants):
+            rows = self.baseline.paths[:, level]
+            part = score - n * constant
+            if level == len(self.constants) - 1:
+                out[:, rows] = part
+            else:
+                out += sums_by_row(part, rows, out.shape[1])
+        out /= self.scatter
+        np.maximum(out, np.float32(QUIETEST_NATS), out=out)
+        quietened(out)
+
+    def best(self, row: int, bucket: int) -> tuple[int, Onset]:
+        """Best tilt of a series, and when it began."""
+        tilt = int(self.recursion.sr[:, row].argmax())
+        mass = float(self.recursion.sr[tilt, row])
+        age = float(self.age[tilt, row]) / mass if mass > 0.0 else 0.0
+        nats = float(np.log(max(mass, 1e-30)))
+        # A change point is known to about the number of buckets that give one nat or two.
+        return tilt, Onset(bucket - age, max(0.5, 2.0 * (age + 1.0) / max(nats, 1.0)), nats)
+
+    def forget(self, rows: Ints) -> None:
+        """See `Bank`."""
+        super().forget(rows)
+        self.age[:, rows] = 0.0
+
+    def close_epoch(self, suspected: Bools) -> None:
+        """End the epoch, as in `RateBank`."""
+        if self.epoch is not None:
+            self.baseline.learn(ShareEpoch(self.sums.copy(), suspected))
+            self.epoch = None
+
+    def describe(self, tilt: int) -> str:
+        """Direction of a tilt in a word or two."""
+        return TILT_NAMES[self.names[tilt]]
+
+    def _prepare(self, epoch: int) -> None:
+        self.epoch = epoch
+        n = self.baseline.n_series
+        self.scatter = self.baseline.scatter()
+        self.slack = np.ones(n, dtype=np.float32)
+        if self.baseline.cut is None or not n:
+            self.ready, self.constants, self.outer_share = np.zeros(n, dtype=bool), [], np.zeros(n)
+            return
+        shares = self.baseline.shares()
+        self.ready = self.baseline.epochs >= self.warmup_epochs
+        self.tilts = self.baseline.tilts()
+        lean = self.baseline.lean(shares)
+        band = np.maximum(np.float32(LEAST_LEAN), np.float32(BAND_PER_ERROR) * lean)
+        # For each way of pooling: the parts' constants, with the error that their pooled series has shown.
+        finest = self.baseline.finest
+        parts = shares[:, finest]
+        self.constants = [bin_constants(parts, self.tilts, band[:, rows]) for rows in self.baseline.paths.T]
+        self.outer_share = _events(shares[list(OUTER)], axis=0).astype(np.float64)
+        self.slack = self._slack(shares, bin_constants(shares, self.tilts, band))
+        if not self.ready.all():
+            self.recursion.forget(~self.ready)
+            self.age[:, ~self.ready] = 0.0
+
+    def _slack(self, shares: Singles, constants: Singles) -> Singles:
+        """Overshoot of the mixture, from what a usual bucket would gain under each tilt."""
+        usual = self.baseline.volume() / np.float32(self.buckets_per_epoch)
+        mean = np.zeros_like(constants)
+        mass = np.zeros_like(constants)
+        for j in range(N_BINS):
+            weight = np.exp(self.tilts[:, j, None]) * shares[j]
+            mass += weight
+            mean += weight * self.tilts[:, j, None]
+        each = (mean / mass - constants) / self.scatter
+        loudest = (self.tilts.max(axis=1)[:, None] - constants) / self.scatter
+        return overshoot(each * usual, loudest)
+
+
+def _events(counts: Singles, axis: int) -> Singles:
+    """Sum over bins, one by one."""
+    bins = np.moveaxis(counts, axis, 0)
+    total = bins[0].copy()
+    for each in bins[1:]:
+        total += each
+    return total
