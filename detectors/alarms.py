@@ -16,20 +16,22 @@ Ints = npt.NDArray[np.int64]
 
 #: A series is suspected, and its baseline stands still, above this log evidence.
 SUSPICION_NATS = 7.0
-#: A series has returned once its best tilt has lost so many nats from its peak.
+#: A series has returned once its strong tilts have lost so many nats from their peaks.
 RETURN_NATS = 8.0
 
 
 class Alarms:
     """Which series of a metric are away from their baseline.
 
-    A series leaves when its log evidence passes its threshold. It returns when the tilt that fitted best has since
-    lost `RETURN_NATS`: the same likelihoods, read the other way; the bucket of the peak is when it came back. Where two
-    kinds of evidence had to agree, one that is back is enough.
+    A series leaves when its log evidence passes its threshold. It returns when the tilt that fitted best, and each that
+    was half as strong, has since lost `RETURN_NATS`: the same likelihoods, read the other way; the bucket of the peak is
+    when it came back. Where two kinds of evidence had to agree, one that is back is enough.
     """
 
     def __init__(self) -> None:
         self.away: Bools = np.zeros(0, dtype=bool)
+        #: Series that were away at any time since `new_epoch`.
+        self.been_away: Bools = np.zeros(0, dtype=bool)
         #: Series that are away, and for each (kind, tilt): nats now, at its best, and when that was.
         self.rows: Ints = np.zeros(0, dtype=np.int64)
         self.lead: Floats = np.zeros((0, 1, 1))
@@ -38,7 +40,13 @@ class Alarms:
 
     def grow(self, n_series: int) -> None:
         """Make room for more series."""
-        self.away = np.concatenate([self.away, np.zeros(max(n_series - len(self.away), 0), dtype=bool)])
+        more = np.zeros(max(n_series - len(self.away), 0), dtype=bool)
+        self.away = np.concatenate([self.away, more])
+        self.been_away = np.concatenate([self.been_away, more])
+
+    def new_epoch(self) -> None:
+        """Forget who has returned."""
+        self.been_away = self.away.copy()
 
     def step(self, bucket: int, value: Singles, threshold: Floats, mass: Callable[[Ints], Floats], nats: Callable[[Ints], Floats]) -> tuple[Ints, Ints, Ints]:
         """Take one bucket.
@@ -72,7 +80,9 @@ class Alarms:
             self.peak = np.where(higher, self.lead, self.peak)
             self.peak_at = np.where(higher, bucket, self.peak_at)
             best = self.peak.argmax(axis=2)[:, :, None]
-            lost = np.take_along_axis(self.peak - self.lead, best, axis=2)[:, :, 0]
+            # Where counts scatter more than they should, a strong tilt may lose while weaker ones still gain: that is not back yet.
+            strong = self.peak >= 0.5 * self.peak.max(axis=2, keepdims=True)
+            lost = np.where(strong, self.peak - self.lead, np.inf).min(axis=2)
             kind = lost.argmax(axis=1)
             back = lost.max(axis=1) >= RETURN_NATS
             returned = self.rows[back]
@@ -91,6 +101,7 @@ class Alarms:
             self.lead = np.concatenate([self.lead, found]) if together else found
             self.peak = np.concatenate([self.peak, found]) if together else found
             self.peak_at = np.concatenate([self.peak_at, at]) if together else at
+        self.been_away |= self.away
         return left, returned, since
 
     def _keep(self, which: Bools) -> None:

@@ -10,13 +10,17 @@ import numpy.typing as npt
 
 from rollguard.config import Settings
 from rollguard.detectors.alarms import SUSPICION_NATS, Alarms
-from rollguard.detectors.bank import EPOCH_MS, Accounts, RateBank, Recursion, ShareBank
+from rollguard.detectors.bank import EPOCH_MS, Accounts, RateBank
 from rollguard.detectors.baseline import Epoch, RateBaseline
 from rollguard.detectors.budget import log_thresholds
 from rollguard.detectors.chunk import Chunk, KeyRows
-from rollguard.detectors.evidence import DetectorState, Floats, Tilts
+from rollguard.detectors.evidence import Floats, Singles
+from rollguard.detectors.onset import Recent
+from rollguard.detectors.profile import DayProfile, WeekProfile
 from rollguard.detectors.records import Account, SeriesName, Signal, Tick
+from rollguard.detectors.recursion import Recursion
 from rollguard.detectors.series import SeriesTree
+from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import ShareBaseline, ShareEpoch
 from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, Watch, watch_for
 from rollguard.streams import Closed, Measure, StateCodec, measures
@@ -40,6 +44,7 @@ class _Watched:
     against: str | None
     log_threshold: Floats
     threshold: Floats
+    value: Singles
 
 
 class Detect:
@@ -139,7 +144,7 @@ class Detect:
         )
         accounts = w.watch.load(chunk)
         n = len(w.watch.tree.parents)
-        w.alarms.grow(n, w.watch.lead.shape[1])
+        w.alarms.grow(n)
         if len(w.threshold) < n:
             # A series that has just been seen for the first time cannot speak before its warm-up.
             extra = np.full(n - len(w.threshold), np.inf)
@@ -149,21 +154,20 @@ class Detect:
 
     def _step(self, w: _Watched, bucket: int, signals: list[Signal]) -> None:
         value = w.watch.step(bucket)
-        if not w.alarms.away.any() and not (value >= w.threshold).any():
+        w.value = value
+        if not len(w.alarms.rows) and not (value >= w.threshold).any():
             return
-        left, returned, since = w.alarms.step(bucket, value, w.watch.lead, w.threshold)
+        left, returned, since = w.alarms.step(bucket, value, w.threshold, w.watch.mass, lambda rows: w.watch.nats(bucket, rows))
         name = w.watch.tree.name
         for row in left.tolist():
-            direction, onset, nats = w.watch.best(row)
-            # A change point is known to about the number of buckets that give one nat or two.
-            error = max(0.5, 2.0 * (bucket - onset + 1) / max(nats, 1.0))
+            direction, onset = w.watch.best(row, bucket)
             signals.append(
                 Signal(
                     kind="left",
                     series=name(row),
                     bucket=bucket,
-                    onset=onset,
-                    onset_error=error,
+                    onset=round(onset.bucket),
+                    onset_error=onset.error,
                     direction=direction,
                     evidence=math.log(float(value[row])),
                     threshold=float(w.log_threshold[row]),
@@ -177,7 +181,7 @@ class Detect:
                     bucket=bucket,
                     onset=back,
                     onset_error=0.5,
-                    direction=w.watch.best(row)[0],
+                    direction=w.watch.best(row, bucket)[0],
                     evidence=math.log(max(float(value[row]), 1e-300)),
                     threshold=float(w.log_threshold[row]),
                 )
@@ -188,23 +192,26 @@ class Detect:
     def _tick(self, loaded: list[tuple[_Watched, tuple[Chunk, Accounts]]], bucket: int, start: int) -> Tick:
         return Tick(
             bucket=bucket,
-            ready=any(w.watch.n_ready for w in self.watched),
+            ready=any(bool(w.watch.ready.any()) for w in self.watched),
             accounts=tuple(_account(w, chunk, accounts, bucket, bucket - start) for w, (chunk, accounts) in loaded),
         )
 
     def _close_epoch(self) -> None:
         for w in self.watched:
-            w.watch.close_epoch((w.watch.suspicion >= SUSPICION_NATS) | w.alarms.been_away)
+            w.log_threshold = log_thresholds(self.settings, len(self.watched), w.watch.tree) + np.log(w.watch.slack)
+            w.watch.close_epoch((w.value >= SUSPICION) | w.alarms.been_away)
             w.alarms.new_epoch()
-            w.log_threshold = log_thresholds(self.settings, len(self.watched), w.watch.tree)
-            w.threshold = np.exp(w.log_threshold)
+            w.threshold = np.where(w.watch.ready, np.exp(w.log_threshold), np.inf)
 
+
+#: On the scale of an e-detector's value.
+SUSPICION = np.float32(math.exp(SUSPICION_NATS))
 
 _CODEC = StateCodec(
     "detect",
     (
-        _Watched, Alarms, CountWatch, DetectorState, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recursion,
-        SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareWatch, Tilts,
+        _Watched, Alarms, CountWatch, DayProfile, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recent, Recursion,
+        SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareWatch, WeekProfile,
     ),
 )  # fmt: skip
 
@@ -245,4 +252,5 @@ def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Wat
         against=metric.against,
         log_threshold=np.zeros(0),
         threshold=np.zeros(0),
+        value=np.zeros(0, dtype=np.float32),
     )

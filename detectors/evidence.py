@@ -8,6 +8,7 @@ multiplication, one subtraction and one `exp` a tilt. Columns are float32, tilts
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ __all__ = [
     "LOUDEST_NATS",
     "Coefficients",
     "Floats",
+    "Reals",
     "Singles",
     "bin_constants",
     "count_coefficients",
@@ -28,6 +30,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
+Reals = npt.NDArray[np.floating[Any]]
 
 #: A single bucket speaks no louder than so many nats, whatever it holds: one absurd value must not decide alone.
 LOUDEST_NATS = 25.0
@@ -65,7 +68,7 @@ def ratios_below(smallest: float, deepest: float = 0.03, n: int = 8) -> Floats:
     return np.geomspace(1.0 / (1.0 + smallest), deepest, n)
 
 
-def _null(mean: Floats, band: Floats, factors: Floats) -> tuple[Singles, Singles]:
+def _null(mean: Reals, band: Reals, factors: Floats) -> tuple[Singles, Singles]:
     """Mean at the edge of the dead band, and the tilts' factors as a column."""
     single, wide = mean.astype(np.float32), (1.0 + band).astype(np.float32)
     column = factors.astype(np.float32)[:, None]
@@ -78,16 +81,16 @@ def _log1p(u: Singles) -> Singles:
     return np.where(np.abs(u) < _SMALL, series, np.log(1.0 + u))
 
 
-def count_coefficients(mean: Floats, band: Floats, dispersion: Floats, factors: Floats) -> Coefficients:
+def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats) -> Coefficients:
     """Negative binomial counts: a mean tilted by each factor against the baseline mean.
 
     Parameters
     ----------
-    mean : (n_series,) float64
+    mean : (n_series,) float
         Baseline mean of one bucket, > 0.
-    band : (n_series,) float64
+    band : (n_series,) float
         Relative dead band, >= 0: a mean within it counts as unchanged, for it is the baseline's own error.
-    dispersion : (n_series,) float64
+    dispersion : (n_series,) float
         Alpha of the negative binomial (variance = mean + alpha * mean**2), >= 0; 0 is Poisson.
     factors : (n_tilts,) float64
         Factors on the mean, > 0 and not 1.
@@ -110,18 +113,18 @@ def count_coefficients(mean: Floats, band: Floats, dispersion: Floats, factors: 
     return _bounded(np.log(column) - spread, constant, null * column, 1.0)
 
 
-def odds_coefficients(odds: Floats, band: Floats, temper: Floats, factors: Floats, exposure: Floats) -> Coefficients:
+def odds_coefficients(odds: Reals, band: Reals, temper: Reals, factors: Floats, exposure: Reals) -> Coefficients:
     """Tempered binomial: odds tilted by each factor against the baseline odds.
 
     Parameters
     ----------
-    odds : (n_series,) float64
+    odds : (n_series,) float
         Baseline odds of a hit against a miss, > 0.
     band, factors
         As in `count_coefficients`.
-    temper : (n_series,) float64
+    temper : (n_series,) float
         Variance of sums over several buckets relative to the binomial's, >= 1; evidence is divided by it.
-    exposure : (n_series,) float64
+    exposure : (n_series,) float
         Misses of a usual bucket; only `slack` depends on it.
 
     Returns
@@ -138,18 +141,18 @@ def odds_coefficients(odds: Floats, band: Floats, temper: Floats, factors: Float
     return _bounded(weight, miss, tilted * usual, usual)
 
 
-def bin_constants(shares: Floats, tilts: Floats, band: Floats) -> Singles:
+def bin_constants(shares: Reals, tilts: Reals, band: Reals) -> Singles:
     """Nats that each tilt of the shares of quantile bins takes per event.
 
     With the exponential tilt `exp(tilt_j)` of bin j the log ratio of a bucket is `sum_j tilt_j c_j - n * constant`.
 
     Parameters
     ----------
-    shares : (n_series, n_bins) float64
-        Baseline share of each bin; rows sum to one.
-    tilts : (n_tilts, n_bins) float64
+    shares : (n_bins, n_series) float
+        Baseline share of each bin; they sum to one.
+    tilts : (n_tilts, n_bins) float
         Log factor on each bin's share before normalising.
-    band : (n_tilts, n_series) float64
+    band : (n_tilts, n_series) float
         Dead band: shares tilted by up to this fraction of a tilt, 1 at most, count as unchanged.
 
     Returns
@@ -166,12 +169,13 @@ def bin_constants(shares: Floats, tilts: Floats, band: Floats) -> Singles:
     null = np.zeros(lean.shape, dtype=np.float32)
     mgf = np.zeros_like(null)
     room = np.empty_like(null)
-    for j in range(shares.shape[1]):
+    for j in range(len(shares)):
         np.exp(np.multiply(lean, steps[:, j, None], out=room), out=room)
-        room *= single[:, j]
+        room *= single[j]
         null += room
         mgf += room * np.exp(steps[:, j, None])
-    return np.log(mgf / null)
+    constants: Singles = np.log(mgf / null)
+    return constants
 
 
 def quietened(nats: Singles) -> Singles:

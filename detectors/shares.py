@@ -344,7 +344,7 @@ def _wider(column: Singles, extra: int) -> Singles:
 
 def _down(values: Singles) -> Singles:
     """Sum over the first axis, one by one."""
-    total = values[0].copy()
+    total: Singles = values[0].copy()
     for each in values[1:]:
         total += each
     return total

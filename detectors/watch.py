@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.config import Metric
-from rollguard.detectors.bank import Accounts, RateBank, ShareBank
+from rollguard.detectors.bank import Accounts, RateBank
 from rollguard.detectors.chunk import Chunk, KeyRows, dense
-from rollguard.detectors.evidence import Floats, ratios_above, ratios_below
+from rollguard.detectors.evidence import Floats, Singles, ratios_above, ratios_below
+from rollguard.detectors.onset import Onset
 from rollguard.detectors.records import SeriesName, Split
 from rollguard.detectors.series import SeriesTree
+from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import N_BINS, OUTER
 
 __all__ = ["CountWatch", "RatioWatch", "ShareWatch", "Watch", "watch_for"]
@@ -36,26 +38,28 @@ class Watch(Protocol):
     def load(self, chunk: Chunk) -> Accounts:
         """Take in the buckets of a chunk."""
 
-    def step(self, bucket: int) -> Floats:
+    def step(self, bucket: int) -> Singles:
         """Value of each series' e-detector after the next bucket."""
 
     def close_epoch(self, suspected: Bools) -> None:
         """Let the baselines learn from the finished epoch."""
 
-    def best(self, row: int) -> tuple[str, int, float]:
-        """Direction, onset and nats of a series' best tilt."""
+    def best(self, row: int, bucket: int) -> tuple[str, Onset]:
+        """Direction of a series' best tilt, and when it began."""
+
+    def mass(self, rows: Ints) -> Floats:
+        """(n_rows, n_kinds, n_tilts) float64: log of each tilt's statistic."""
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:
+        """(n_rows, n_kinds, n_tilts) float64: log likelihood ratios of the bucket just taken."""
 
     @property
-    def lead(self) -> Floats:
-        """(n_series, n_tilts) nats since onset."""
+    def ready(self) -> Bools:
+        """(n_series,) bool: seen for long enough to speak."""
 
     @property
-    def suspicion(self) -> Floats:
-        """(n_series,) nats that speak for a change by now."""
-
-    @property
-    def n_ready(self) -> int:
-        """Series that have been seen for long enough."""
+    def slack(self) -> Singles:
+        """(n_series,) float32: factor on thresholds, for evidence jumps past them."""
 
     def n_known(self, bucket: int) -> int:
         """How many series, the first ones of the tree, have been seen by the end of a bucket."""
@@ -65,6 +69,12 @@ class Watch(Protocol):
 
     def split(self, at: int) -> Split | None:
         """The loaded chunk's bucket number `at`, split by every label."""
+
+
+def _born(rows: KeyRows, chunk: Chunk) -> Floats:
+    """(n, n_series) or (n, 1) exposure of counts: 1, or 0 before a series was first seen."""
+    unborn = rows.unborn(chunk.start, chunk.n)
+    return np.where(unborn, 0.0, 1.0) if unborn.any() else np.ones((chunk.n, 1))
 
 
 def _factors(metric: Metric) -> Floats:
@@ -81,31 +91,32 @@ class _OneBank:
     bank: RateBank | ShareBank
     rows: KeyRows
 
-    def step(self, bucket: int) -> Floats:
+    def step(self, bucket: int) -> Singles:
         return self.bank.step(bucket)
 
     def close_epoch(self, suspected: Bools) -> None:
         self.bank.close_epoch(suspected)
 
-    def best(self, row: int) -> tuple[str, int, float]:
-        tilt, onset, nats = self.bank.best(row)
-        return self.bank.describe(tilt), onset, nats
+    def best(self, row: int, bucket: int) -> tuple[str, Onset]:
+        tilt, onset = self.bank.best(row, bucket)
+        return self.bank.describe(tilt), onset
+
+    def mass(self, rows: Ints) -> Floats:
+        return self.bank.mass(rows)[:, None, :]
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:
+        return self.bank.nats(bucket, rows)[:, None, :]
 
     @property
-    def lead(self) -> Floats:
-        return self.bank.lead
+    def ready(self) -> Bools:
+        return self.bank.ready
 
     @property
-    def suspicion(self) -> Floats:
-        suspicion: Floats = self.bank.lead.max(axis=1)
-        return suspicion
+    def slack(self) -> Singles:
+        return self.bank.slack
 
     def n_known(self, bucket: int) -> int:
         return self.rows.n_known(bucket)
-
-    @property
-    def n_ready(self) -> int:
-        return int(np.count_nonzero(self.bank.ready))
 
     def forget(self, rows: Ints) -> None:
         self.bank.forget(rows)
@@ -132,9 +143,7 @@ class CountWatch(_OneBank):
         rows = self.rows.of(bucket, key, chunk.keys)
         self.bank.grow(np.array(self.tree.parents, dtype=np.int64))
         observed = dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
-        observed[chunk.missing] = np.nan
-        observed[self.rows.unborn(chunk.start, chunk.n)] = np.nan
-        return self.bank.load(chunk.start, observed, np.ones_like(observed))
+        return self.bank.load(chunk.start, observed, _born(self.rows, chunk), ~chunk.missing)
 
 
 class RatioWatch:
@@ -163,13 +172,11 @@ class RatioWatch:
         self.count.grow(parents)
         self.odds.grow(parents)
         observed = dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
-        observed[chunk.missing] = np.nan
-        observed[self.rows.unborn(chunk.start, chunk.n)] = np.nan
-        against = np.where(chunk.missing_other[:, None], np.nan, observed)
-        self.odds.load(chunk.start, against, self._exposure(chunk))
-        return self.count.load(chunk.start, observed, np.ones_like(observed))
+        born = _born(self.rows, chunk)
+        self.odds.load(chunk.start, observed, self._exposure(chunk) * born, ~(chunk.missing | chunk.missing_other))
+        return self.count.load(chunk.start, observed, born, ~chunk.missing)
 
-    def step(self, bucket: int) -> Floats:
+    def step(self, bucket: int) -> Singles:
         """See `Watch`."""
         return np.minimum(self.count.step(bucket), self.odds.step(bucket))
 
@@ -178,30 +185,35 @@ class RatioWatch:
         self.count.close_epoch(suspected)
         self.odds.close_epoch(suspected)
 
-    def best(self, row: int) -> tuple[str, int, float]:
+    def best(self, row: int, bucket: int) -> tuple[str, Onset]:
         """See `Watch`."""
-        tilt, onset, nats = self.count.best(row)
-        return self.count.describe(tilt), onset, nats
+        # The one that had to be waited for knows when both began to hold.
+        bank = self.count if self.count.value[row] <= self.odds.value[row] else self.odds
+        tilt, onset = bank.best(row, bucket)
+        return bank.describe(tilt), onset
+
+    def mass(self, rows: Ints) -> Floats:
+        """See `Watch`."""
+        return np.stack([self.count.mass(rows), self.odds.mass(rows)], axis=1)
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:
+        """See `Watch`."""
+        return np.stack([self.count.nats(bucket, rows), self.odds.nats(bucket, rows)], axis=1)
 
     @property
-    def lead(self) -> Floats:
+    def ready(self) -> Bools:
         """See `Watch`."""
-        return self.count.lead
+        return self.count.ready & self.odds.ready
 
     @property
-    def suspicion(self) -> Floats:
+    def slack(self) -> Singles:
         """See `Watch`."""
-        suspicion: Floats = np.minimum(self.count.lead.max(axis=1), self.odds.lead.max(axis=1))
-        return suspicion
+        # Both have to pass the threshold, so the one that would be longer without a false alarm sets it.
+        return np.minimum(self.count.slack, self.odds.slack)
 
     def n_known(self, bucket: int) -> int:
         """See `Watch`."""
         return self.rows.n_known(bucket)
-
-    @property
-    def n_ready(self) -> int:
-        """See `Watch`."""
-        return int(np.count_nonzero(self.count.ready & self.odds.ready))
 
     def forget(self, rows: Ints) -> None:
         """See `Watch`."""
@@ -252,20 +264,16 @@ class ShareWatch(_OneBank):
         n_series = len(self.tree.parents)
         paths = np.array(self.tree.paths, dtype=np.int64).reshape(-1, self.tree.n_levels)
         self.bank.grow(np.array(self.tree.parents, dtype=np.int64), paths)
-        present = np.repeat(~chunk.missing[:, None], n_series, axis=1)
-        counts = np.zeros((chunk.n, n_series, N_BINS))
+        present = ~chunk.missing
         if self.bank.baseline.cut is None:
             self.bank.baseline.learn_fine(fine, value)
             self.splits = []
-        else:
-            coarse = self.bank.baseline.coarse(fine)
-            width = n_series * N_BINS
-            flat = dense(chunk.n, width, bucket - chunk.start, rows * N_BINS + coarse[:, None], value)
-            counts = flat.reshape(chunk.n, n_series, N_BINS)
-            accounts = self.bank.load(chunk.start, counts, present)
-            self._split(chunk, coarse)
-            return accounts
-        return self.bank.load(chunk.start, counts, present)
+            return self.bank.load(chunk.start, np.zeros((chunk.n, N_BINS, n_series), dtype=np.float32), present)
+        coarse = self.bank.baseline.coarse(fine)
+        flat = dense(chunk.n, n_series * N_BINS, bucket - chunk.start, coarse[:, None] * n_series + rows, value)
+        accounts = self.bank.load(chunk.start, flat.reshape(chunk.n, N_BINS, n_series).astype(np.float32), present)
+        self._split(chunk, coarse)
+        return accounts
 
     def split(self, at: int) -> Split | None:
         """See `Watch`."""
