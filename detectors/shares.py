@@ -271,7 +271,7 @@ class ShareBaseline:
         n = _down(old.counts)
         most = np.float32(SHARE_PRIOR_EVENTS) + np.float32(HEAVIEST_EPOCH * (1.0 - SHARE_DECAY)) * _down(self.counts)
         weight = np.where(learning, np.minimum(most / np.maximum(n, np.float32(1.0)), np.float32(1.0)), np.float32(0.0))
-        self._record(weight * old.counts)
+        self._record(old.counts, weight)
         decay = np.where(learning, np.float32(SHARE_DECAY), np.float32(1.0))
         self.counts = self.counts * decay + weight * old.counts
         self.epochs += n > 0.0
@@ -280,10 +280,10 @@ class ShareBaseline:
         """Let these series find their new shares from now on."""
         self.frozen[rows] = FREEZE_EPOCHS
 
-    def _record(self, counts: Singles) -> None:
-        self.hour += counts
+    def _record(self, counts: Singles, weight: Singles) -> None:
+        self.hour += weight * counts
         # What a pooled series should have follows from its parts.
-        self.hour_expected += self.pool((_down(counts) * self.shares()).astype(np.float64)).astype(np.float32)
+        self.hour_expected += weight * self.pool((_down(counts) * self.shares()).astype(np.float64)).astype(np.float32)
         self.epochs_in_hour += 1
         if self.epochs_in_hour < EPOCHS_PER_HOUR:
             return
