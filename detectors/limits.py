@@ -15,6 +15,7 @@ __all__ = [
     "binomial_divergence",
     "bins_divergence",
     "brownian_delay",
+    "divergences",
     "first_order_delay",
     "least_rate",
     "mean_delay",
@@ -200,6 +201,54 @@ def mean_delay(threshold: float, forward: float, backward: float) -> float:
     return max(brownian_delay(threshold, forward, backward) + 0.5, 1.0)
 
 
+def divergences(
+    kind: MetricKind,
+    size: float,
+    rate: float,
+    direction: Direction,
+    *,
+    scatter: float = 1.0,
+    band: float = 0.0,
+    trials: float | None = None,
+    spread: float = 0.5,
+) -> tuple[tuple[float, float], ...]:
+    """Forward and backward divergence of a bucket, for each test that has to see a change; from the edge of the dead band that is nearest to it.
+
+    Parameters
+    ----------
+    kind, rate, direction, scatter, band, trials, spread
+        As in `smallest_change`.
+    size : float
+        Relative change, >= 0; less than 1 if it is a fall.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Nats; zeros for a change within the dead band. Two pairs for a ratio with known trials, one otherwise.
+
+    Examples
+    --------
+    >>> [(round(forward, 3), round(backward, 3)) for forward, backward in divergences("count", 0.25, 20.0, "lower")]
+    [(0.685, 0.754)]
+    """
+    sign = 1.0 if direction == "higher" else -1.0
+    changed, edge = 1.0 + sign * size, (1.0 + band) ** sign
+    if rate <= 0.0 or (changed - edge) * sign <= 0.0:
+        return ((0.0, 0.0),)
+    if kind == "distribution":
+        both = 0.5 * rate * (math.log(changed / edge) / spread) ** 2 / scatter
+        return ((both, both),)
+    after, before = rate * changed, rate * edge
+    alpha = (scatter - 1.0) / rate
+    count = (negative_binomial_divergence(after, before, alpha), negative_binomial_divergence(before, after, alpha))
+    if kind != "ratio" or trials is None:
+        return (count,)
+    # Odds are moved, so that a share stays below one.
+    odds = rate / max(trials - rate, 1e-9 * trials)
+    now, then = odds * changed / (1.0 + odds * changed), odds * edge / (1.0 + odds * edge)
+    return count, (binomial_divergence(now, then, trials) / scatter, binomial_divergence(then, now, trials) / scatter)
+
+
 def smallest_change(
     kind: MetricKind,
     *,
@@ -251,8 +300,8 @@ def smallest_change(
     """
 
     def seen(size: float) -> bool:
-        divergences = _divergences(kind, size, rate, direction, scatter=scatter, band=band, trials=trials, spread=spread)
-        return all(mean_delay(threshold, forward, backward) <= within for forward, backward in divergences)
+        pairs = divergences(kind, size, rate, direction, scatter=scatter, band=band, trials=trials, spread=spread)
+        return all(mean_delay(threshold, forward, backward) <= within for forward, backward in pairs)
 
     return _smallest(seen, direction)
 
@@ -321,8 +370,8 @@ def visible_change(
     """
 
     def seen(size: float) -> bool:
-        divergences = _divergences(kind, size, rate, direction, scatter=scatter, band=band, trials=trials, spread=spread)
-        return all(needed_half_life(threshold, forward, lag) <= half_life for forward, _ in divergences)
+        pairs = divergences(kind, size, rate, direction, scatter=scatter, band=band, trials=trials, spread=spread)
+        return all(needed_half_life(threshold, forward, lag) <= half_life for forward, _ in pairs)
 
     return _smallest(seen, direction)
 
@@ -367,8 +416,8 @@ def least_rate(
 
     def seen(rate: float) -> bool:
         trials = None if share is None else rate / share
-        divergences = _divergences(kind, smallest, rate, direction, scatter=scatter, band=band, trials=trials, spread=spread)
-        return all(needed_half_life(threshold, forward, lag) <= half_life for forward, _ in divergences)
+        pairs = divergences(kind, smallest, rate, direction, scatter=scatter, band=band, trials=trials, spread=spread)
+        return all(needed_half_life(threshold, forward, lag) <= half_life for forward, _ in pairs)
 
     if not seen(RATES[1]):
         return None
@@ -388,25 +437,3 @@ def _bisected(holds: Callable[[float], bool], low: float, high: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
-
-
-def _divergences(
-    kind: MetricKind, size: float, rate: float, direction: Direction, *, scatter: float, band: float, trials: float | None, spread: float
-) -> tuple[tuple[float, float], ...]:
-    """Forward and backward divergence of a bucket, for each test that has to see the change; from the edge of the dead band nearest to it."""
-    sign = 1.0 if direction == "higher" else -1.0
-    changed, edge = 1.0 + sign * size, (1.0 + band) ** sign
-    if rate <= 0.0 or (changed - edge) * sign <= 0.0:
-        return ((0.0, 0.0),)
-    if kind == "distribution":
-        both = 0.5 * rate * (math.log(changed / edge) / spread) ** 2 / scatter
-        return ((both, both),)
-    after, before = rate * changed, rate * edge
-    alpha = (scatter - 1.0) / rate
-    count = (negative_binomial_divergence(after, before, alpha), negative_binomial_divergence(before, after, alpha))
-    if kind != "ratio" or trials is None:
-        return (count,)
-    # Odds are moved, so that a share stays below one.
-    odds = rate / max(trials - rate, 1e-9 * trials)
-    now, then = odds * changed / (1.0 + odds * changed), odds * edge / (1.0 + odds * edge)
-    return count, (binomial_divergence(now, then, trials) / scatter, binomial_divergence(then, now, trials) / scatter)

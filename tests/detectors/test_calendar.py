@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,7 +109,7 @@ def _offset(region: str, when: int) -> timedelta:
 @given(st.lists(st.sampled_from([*sorted(PLACES), "moon", None]), max_size=12), MOMENTS, st.sampled_from([48, 96, 24, 7]))
 def test_many_series_have_the_times_of_each(regions: list[str | None], when: int, n_slots: int) -> None:
     slot, weekday, holiday = CALENDAR.slots(regions, when, n_slots)
-    assert (slot.dtype, weekday.dtype, holiday.dtype) == (np.int64, np.int64, np.int64)
+    assert {each.dtype.name for each in (slot, weekday, holiday)} == {"int64"}
     assert ((slot >= 0) & (slot < n_slots)).all()
     for at, region in enumerate(regions):
         alone = CALENDAR.at(region, when)
