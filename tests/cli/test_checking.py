@@ -68,7 +68,7 @@ def test_all_mistakes_are_told_at_once(checker: Checker) -> None:
 
 def test_mistakes_of_a_case_are_told_as_well(checker: Checker, case: Path, tmp_path: Path) -> None:
     assert checker.says("", tmp_path / "no").code == 2
-    twin = write(tmp_path / "twin", SHOP, end_ms=SHOP.end_ms, config="accept: [{metric: oders, at: 2026-03-02T07:00:00Z}]\n")
+    twin = write(tmp_path / "twin", SHOP, end_ms=SHOP.end_ms, config="accept: [{metric: orderly, at: 2026-03-02T07:00:00Z}]\n")
     done = checker.says("", twin)
     assert (done.code, done.out) == (2, "")
     assert "case.yaml:4: accept[0].metric" in done.err
