@@ -7,6 +7,7 @@ import typer
 
 from rollguard import __version__
 from rollguard.cli.affecting import affected
+from rollguard.cli.checking import check
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.interrupts import interrupts_never_lost
@@ -43,6 +44,7 @@ def options(
 app.command(name="replay")(replay)
 app.command(name="explain")(explain)
 app.command(name="affected")(affected)
+app.command(name="check")(check)
 app.command(name="demo")(demo)
 
 

@@ -5,9 +5,29 @@ from rollguard.config.durations import format_duration, parse_duration
 from rollguard.config.errors import ConfigError, Mistake, RollguardError, near_match, printable
 from rollguard.config.hashes import metric_hash, settings_hash
 from rollguard.config.layers import Layer, default_text, load, load_layers, read_layer
-from rollguard.config.model import Budget, Changes, Kind, Labels, Metric, Mode, MoneyClock, Policy, Service, Settings, Source, Worse
+from rollguard.config.model import (
+    Accept,
+    Baseline,
+    Budget,
+    Changes,
+    Kind,
+    Labels,
+    Metric,
+    Mode,
+    Model,
+    MoneyClock,
+    Place,
+    Policy,
+    Service,
+    Settings,
+    Source,
+    Worse,
+)
+from rollguard.config.places import split_holidays
 
 __all__ = [
+    "Accept",
+    "Baseline",
     "Budget",
     "Changes",
     "ConfigError",
@@ -17,8 +37,10 @@ __all__ = [
     "Metric",
     "Mistake",
     "Mode",
+    "Model",
     "MoneyClock",
     "Node",
+    "Place",
     "Policy",
     "RollguardError",
     "Service",
@@ -36,4 +58,5 @@ __all__ = [
     "printable",
     "read_layer",
     "settings_hash",
+    "split_holidays",
 ]

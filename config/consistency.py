@@ -1,11 +1,16 @@
 """How keys depend on one another: what pydantic cannot see in one value."""
 
+import math
+import re
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import msgspec
 
 from rollguard.config.document import Node
 from rollguard.config.errors import Mistake, shown
 from rollguard.config.explain import mistake_at
-from rollguard.config.model import Labels, Metric, Settings, Source
+from rollguard.config.model import RIVER_MODEL, RIVER_MODELS, Accept, Labels, Metric, Place, Settings, Source, near_model
 
 RESERVED = ("id", "ts")  # fields that mean something by themselves
 
@@ -28,6 +33,8 @@ def inconsistencies(settings: Settings, root: Node, *, broken: frozenset[str]) -
         In the order of the schema.
     """
     named = {section: _names(root, section) for section in ("sources", "metrics")}
+    if settings.places and "labels" not in broken and Place.LABEL not in settings.labels.watched:
+        yield mistake_at(root, ("places",), f"there is no watched label '{Place.LABEL}', whose values places are", expected=_list(settings.labels.watched))
     if "labels" not in broken:
         yield from _labels(settings, root)
     for section in ("sources", "metrics"):
@@ -41,6 +48,9 @@ def inconsistencies(settings: Settings, root: Node, *, broken: frozenset[str]) -
         yield mistake_at(root, ("changes", "source"), f"'{settings.changes.source}' is a source of events", expected="a name of its own, as deploys")
     if "money_clock" not in broken and "metrics" not in broken and named["metrics"]:
         yield from _money_clock(settings, root, named["metrics"])
+    if "metrics" not in broken:
+        for place, accept in enumerate(settings.accept):
+            yield from _accept(settings, root, ("accept", place), accept, metrics=named["metrics"], broken=broken)
 
 
 def _top(root: Node) -> dict[str, Node]:
@@ -115,6 +125,62 @@ def _metric_keys(root: Node, path: tuple[str, str], metric: Metric) -> Iterator[
     for key, kinds, means_something in idle:
         if not means_something and key in metric.model_fields_set:
             yield mistake_at(root, (*path, key), f"means nothing for a {metric.kind}", expected=f"only with kind: {kinds}")
+    if metric.model is not None and metric.kind == "distribution":
+        yield mistake_at(
+            root,
+            (*path, "model"),
+            "a model takes one number at a time, and a distribution has many in a bucket",
+            expected="only with kind: count, sum or ratio",
+        )
+    elif metric.model is not None:
+        yield from _arguments(root, (*path, "model", "arguments"), metric.model.arguments)
+
+
+def _arguments(root: Node, path: tuple[str | int, ...], arguments: dict[str, Any]) -> Iterator[Mistake]:
+    """Check the arguments of a model: scalars, lists, and models of their own."""
+    for name, value in arguments.items():
+        where = (*path, name)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+            yield mistake_at(root, where, f"{shown(name)} is no argument", expected="the name of one, as window_size")
+        else:
+            yield from _argument(root, where, value)
+
+
+def _argument(root: Node, path: tuple[str | int, ...], value: Any) -> Iterator[Mistake]:
+    if isinstance(value, list):
+        for place, each in enumerate(value):
+            yield from _argument(root, (*path, place), each)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield mistake_at(root, path, f"{value} will not do", expected="a finite number")
+    elif isinstance(value, dict):
+        model, inner = value.get("name"), value.get("arguments", {})
+        if not isinstance(model, str) or not isinstance(inner, dict) or not value.keys() <= {"name", "arguments"}:
+            yield mistake_at(root, path, "a mapping that names no model", expected="a scalar, a list, or {name: river..., arguments: {...}}")
+            return
+        if not RIVER_MODEL.fullmatch(model):
+            where = (*path, "name")
+            mistake = mistake_at(root, where, f"{shown(model)} is no model that can be named", expected=RIVER_MODELS)
+            yield msgspec.structs.replace(mistake, near=near_model(model))
+        yield from _arguments(root, (*path, "arguments"), inner)
+
+
+def _accept(
+    settings: Settings, root: Node, path: tuple[str | int, ...], accept: Accept, *, metrics: Sequence[str], broken: frozenset[str]
+) -> Iterator[Mistake]:
+    """Check that an accepted level is one of a series that is watched."""
+    name = accept.metric
+    if name not in metrics:
+        yield mistake_at(root, (*path, "metric"), f"there is no metric {shown(name)}", expected=_list(metrics), known=metrics, word=name)
+    elif name in settings.metrics and not settings.metrics[name].watch:
+        yield mistake_at(root, (*path, "metric"), f"'{name}' is not watched", expected="a metric without watch: false")
+    if "labels" in broken:
+        return
+    watched = settings.labels.watched
+    unknown = [label for label in accept.labels if label not in watched]
+    for label in unknown:
+        yield mistake_at(root, (*path, "labels", label), f"'{label}' is no watched label", expected=_list(watched), known=watched, word=label)
+    if not unknown and 1 < len(accept.labels) < len(watched):
+        yield mistake_at(root, (*path, "labels"), f"no series has just {' and '.join(accept.labels)}", expected=f"none, one, or all of {_list(watched)}")
 
 
 def _metric_fields(settings: Settings, root: Node, path: tuple[str, str], metric: Metric) -> Iterator[Mistake]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Union, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
@@ -90,7 +91,8 @@ def explain(error: ErrorDetails, root: Node) -> Mistake:
         known = choices_at(tuple(str(part) for part in path))
         return mistake_at(root, path, f"{shown(value)} is not known", expected=", ".join(known), known=known, word=str(value))
     if kind == "rollguard":
-        return mistake_at(root, path, str(context["problem"]), expected=str(context["expected"]))
+        mistake = mistake_at(root, path, str(context["problem"]), expected=str(context["expected"]))
+        return msgspec.structs.replace(mistake, near=context["near"])
     return mistake_at(root, path, f"{shown(value)} will not do", expected=_expected(kind, context, error["msg"]))
 
 
@@ -124,6 +126,8 @@ def _type_at(path: Path) -> object:
             here = found[0].annotation
         elif get_origin(here) is dict:
             here = get_args(here)[1]
+        elif get_origin(here) is tuple:
+            here = get_args(here)[0]
         else:
             return None
     return _inner(here)

@@ -22,14 +22,16 @@ def settings_hash(settings: Settings) -> str:
     str
         32 hexadecimal digits.
     """
-    return _hash(settings.model_dump(mode="json"))
+    meaning = settings.model_dump(mode="json")
+    meaning["accept"] = sorted(meaning["accept"], key=lambda each: json.dumps(each, sort_keys=True))
+    return _hash(meaning)
 
 
 def metric_hash(settings: Settings, metric_name: str) -> str:
     """Hash what gives a metric its numbers: sources, fields, labels and bucket; not what is concluded from them.
 
     How long a source waits (`lateness`, `idle`, `ahead`) moves few events and begins no history anew; neither does what
-    detection makes of the numbers (`worse`, `smallest`, `watch`).
+    detection makes of the numbers (`worse`, `smallest`, `watch`, `model`, `baseline`, `places`, `accept`).
 
     Parameters
     ----------

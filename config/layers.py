@@ -192,14 +192,14 @@ def _check(root: Node) -> tuple[Settings, list[Mistake]]:
 
 
 def _prune(written: dict[str, Any], details: list[ErrorDetails]) -> set[str]:
-    """Take away what has a mistake: an unknown key, the entry of a source, metric or service, else the top-level key; name the latter."""
+    """Take away what has a mistake: an unknown key, the entry of a source, metric, service or place, else the top-level key; name the latter."""
     broken: set[str] = set()
     for detail in details:
         path = [str(part) for part in detail["loc"]]
         section = written.get(path[0])
         if detail["type"] == "extra_forbidden":
             _pop(written, path)
-        elif path[0] in {"sources", "metrics", "services"} and len(path) > 1 and isinstance(section, dict):
+        elif path[0] in {"sources", "metrics", "services", "places"} and len(path) > 1 and isinstance(section, dict):
             section.pop(path[1], None)
         else:
             written.pop(path[0], None)
@@ -211,6 +211,7 @@ def _pop(written: dict[str, Any], path: list[str]) -> None:
     """Take away the key at a path, if what holds it is still there."""
     holder: Any = written
     for part in path[:-1]:
-        holder = holder.get(part) if isinstance(holder, dict) else None
+        # An entry of a list keeps its place there.
+        holder = holder[int(part)] if isinstance(holder, list) else holder.get(part) if isinstance(holder, dict) else None
     if isinstance(holder, dict):
         holder.pop(path[-1], None)

@@ -1,14 +1,16 @@
 """What an operator can set: names, types, bounds and defaults. How keys depend on one another stands in `consistency`."""
 
 import re
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
 from rollguard.config import durations
-from rollguard.config.errors import shown
+from rollguard.config.errors import near_match, shown
+from rollguard.config.places import wrong_holidays, wrong_zone
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -16,9 +18,9 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 
-def refuse(problem: str, expected: str) -> PydanticCustomError:
+def refuse(problem: str, expected: str, near: str | None = None) -> PydanticCustomError:
     """Make the error that `explain` turns into a mistake with these words."""
-    return PydanticCustomError("rollguard", "{problem}", {"problem": problem, "expected": expected})
+    return PydanticCustomError("rollguard", "{problem}", {"problem": problem, "expected": expected, "near": near})
 
 
 def _read_span(value: object) -> int:
@@ -79,11 +81,65 @@ def _as_a_set(values: tuple[str | int, ...]) -> tuple[str | int, ...]:
     return tuple(sorted(set(values), key=repr))
 
 
+def _is_a_zone(name: str) -> str:
+    if (wrong := wrong_zone(name)) is not None:
+        raise refuse(*wrong)
+    return name
+
+
+def _has_holidays(name: str) -> str:
+    if (wrong := wrong_holidays(name)) is not None:
+        raise refuse(*wrong)
+    return name
+
+
+RIVER_MODEL = re.compile(r"river\.(anomaly|drift|time_series)\.[A-Za-z][A-Za-z0-9_]{0,63}")
+RIVER_MODELS = "a class of river.anomaly, river.drift or river.time_series, such as river.anomaly.GaussianScorer"
+
+
+def near_model(name: str) -> str | None:
+    """The name of a river model that was probably meant: its class, in the module whose name is nearest.
+
+    Examples
+    --------
+    >>> near_model("river.anomly.LODA"), near_model("river.linear_model.Perceptron")
+    ('river.anomaly.LODA', None)
+    """
+    module, _, inner = name.removeprefix("river.").rpartition(".")
+    found = f"river.{near_match(module, ('anomaly', 'drift', 'time_series'))}.{inner}"
+    return found if RIVER_MODEL.fullmatch(found) else None
+
+
+def _is_a_river_model(name: str) -> str:
+    if not RIVER_MODEL.fullmatch(name):
+        raise refuse(f"{shown(name)} is no model that can be named", RIVER_MODELS, near_model(name))
+    return name
+
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
+
+
+def _read_moment(value: object) -> int:
+    expected = "RFC 3339 with an offset, such as 2026-03-02T00:00:00Z"
+    if not isinstance(value, str):
+        raise refuse(f"{shown(value)} is no time", expected)
+    try:
+        moment = datetime.fromisoformat(value.upper()) if _MOMENT.fullmatch(value) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise refuse(f"{shown(value)} is no time", expected)
+    if not 2000 <= moment.year < 2100:
+        raise refuse(f"{shown(value)} is not between 2000 and 2100", expected)
+    return round(moment.timestamp() * 1000)
+
+
 Span = Annotated[int, BeforeValidator(_read_span)]
 LongSpan = Annotated[Span, AfterValidator(_above_zero)]
 Name = Annotated[StrictStr, AfterValidator(_names_something)]
 Text = Annotated[StrictStr, AfterValidator(_says_something)]
 Real = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Moment = Annotated[int, BeforeValidator(_read_moment)]
 Kind = Literal["count", "sum", "ratio", "distribution"]
 Worse = Literal["higher", "lower", "both"]
 
@@ -110,6 +166,32 @@ class Budget(_Section):
     """Pages without a cause in `per_ms`, > 0."""
     per_ms: LongSpan = Field(default=30 * DAY_MS, alias="per")
     """Milliseconds."""
+
+
+class Baseline(_Section):
+    """How long the memory of what is usual is. A change is seen only if it is sure before it has become usual: `rollguard check` says where not."""
+
+    half_life_ms: LongSpan = Field(default=4 * HOUR_MS, alias="half_life")
+    """Half-life of the level of a series, in milliseconds, > 0."""
+    lag_ms: Span = Field(default=45 * MINUTE_MS, alias="lag")
+    """The level stays so far behind the buckets under test, in milliseconds, >= 0."""
+    freeze_ms: LongSpan = Field(default=12 * HOUR_MS, alias="freeze")
+    """A series under suspicion keeps its level for so long at most, in milliseconds, > 0."""
+    slow_half_life_ms: LongSpan = Field(default=3 * DAY_MS, alias="slow_half_life")
+    """Half-life of the level of the slow watch, on buckets of an hour, in milliseconds, > 0."""
+    slow_share: Annotated[Real, Field(ge=0, le=0.9)] = 0.25
+    """Share of the budget of false pages that the slow watch may use, 0..0.9; 0: there is none."""
+
+
+class Place(_Section):
+    """What is special about a place: the same hour is not the same time of day everywhere."""
+
+    LABEL: ClassVar[str] = "region"
+    """The label whose values are places."""
+    time_zone: Annotated[StrictStr, AfterValidator(_is_a_zone)] = "UTC"
+    """IANA name."""
+    holidays: Annotated[StrictStr, AfterValidator(_has_holidays)] | None = None
+    """Country, or country and subdivision, whose public holidays count as Sundays; None: no day does."""
 
 
 class Labels(_Section):
@@ -144,6 +226,15 @@ class Source(_Section):
     """Our name of a field to theirs; `ts` always, `id` to drop doubles, each label, each measured field."""
 
 
+class Model(_Section):
+    """A model of river's that watches a metric."""
+
+    name: Annotated[StrictStr, AfterValidator(_is_a_river_model)]
+    """As `river.anomaly.GaussianScorer`."""
+    arguments: dict[str, Any] = {}
+    """Of its constructor: scalars, lists, and models as {name, arguments} of their own."""
+
+
 class Metric(_Section):
     """What is measured from sources."""
 
@@ -167,6 +258,8 @@ class Metric(_Section):
     """False: recorded and shown, never a reason to page."""
     scale: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 100
     """Sums are kept in units of 1 / scale."""
+    model: Model | None = None
+    """A model of river's that watches besides; not for a distribution."""
 
 
 class Changes(_Section):
@@ -199,6 +292,16 @@ class Policy(_Section):
     """A version is known good after so many milliseconds live without an incident."""
 
 
+class Accept(_Section):
+    """A new level that an operator calls normal."""
+
+    metric: Name
+    labels: dict[Name, Text] = {}
+    """Which series: none for all together, one watched label for its value alone, or all of them."""
+    at_ms: Moment = Field(alias="at")
+    """From then on the level that the series has is its normal; epoch ms."""
+
+
 class MoneyClock(_Section):
     """What an incident costs."""
 
@@ -218,6 +321,9 @@ class Settings(_Section):
     warmup_ms: Span = Field(default=2 * DAY_MS, alias="warmup")
     """Milliseconds of history before anything pages."""
     budget: Budget = Budget()
+    baseline: Baseline = Baseline()
+    places: dict[Text, Place] = {}
+    """By value of the label `region`; a place not named here has UTC and no holidays."""
     labels: Labels = Labels()
     sources: dict[Name, Source] = {}
     metrics: dict[Name, Metric] = {}
@@ -227,3 +333,5 @@ class Settings(_Section):
     services: dict[Text, Service] = {}
     policy: Policy = Policy()
     money_clock: MoneyClock = MoneyClock()
+    accept: tuple[Accept, ...] = ()
+    """New levels that are normal from a moment on."""

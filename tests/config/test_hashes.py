@@ -49,6 +49,14 @@ ADDITIONS = [
     "metrics: {actual_minutes: null}",
     "sources: {orders: {lateness: 21s}}",
     "services: {checkout: {mode: auto}}",
+    "baseline: {half_life: 5h}",
+    "baseline: {slow_share: 0}",
+    "places: {eu: {time_zone: Europe/Berlin}}",
+    "places: {eu: {time_zone: Europe/Berlin, holidays: DE}}",
+    "metrics: {orders: {model: {name: river.drift.ADWIN}}}",
+    "metrics: {orders: {model: {name: river.drift.ADWIN, arguments: {delta: 0.01}}}}",
+    "accept: [{metric: orders, at: 2026-03-02T00:00:00Z}]",
+    "accept: [{metric: orders, labels: {region: eu}, at: 2026-03-02T00:00:00Z}]",
 ]
 
 
@@ -70,6 +78,8 @@ def test_what_means_something_else_has_another_hash() -> None:
         ("metrics: {errors: {on: [region, service]}}", {"errors"}),
         ("sources: {orders: {lateness: 30s, idle: 5m, ahead: 1m}}", set()),
         ("metrics: {orders: {worse: both, smallest: 0.5, watch: false}}", set()),
+        ("baseline: {half_life: 5h, slow_share: 0}\nplaces: {eu: {time_zone: Europe/Berlin, holidays: DE}}", set()),
+        ("metrics: {orders: {model: {name: river.drift.ADWIN}}}\naccept: [{metric: orders, at: 2026-03-02T00:00:00Z}]", set()),
         ("budget: {per: 1d}\nmode: auto\nenvironment: staging", set()),
     ],
 )
@@ -80,6 +90,11 @@ def test_a_metric_begins_anew_only_when_its_numbers_do(addition: str, touched: s
 def test_the_order_of_values_to_keep_means_nothing() -> None:
     base = "sources: {orders: {fields: {code: code}}}\nmetrics: {orders: {where: {code: [%s]}}}\nlabels: {keep: {region: [%s]}}\n"
     assert changed(base % ("1, 2, a", "eu, us")) == changed(base % ("a, 2, 1", "us, eu"))
+
+
+def test_the_order_of_accepted_levels_means_nothing() -> None:
+    one, other = "{metric: orders, at: 2026-03-02T00:00:00Z}", "{metric: errors, labels: {region: eu}, at: 2026-03-02T00:00:00Z}"
+    assert changed(f"accept: [{one}, {other}]") == changed(f"accept: [{other}, {one}]")
 
 
 def test_the_hash_is_the_same_in_another_process() -> None:

@@ -59,6 +59,9 @@ def test_the_default_is_what_the_documentation_says() -> None:
     assert (metrics["actual_minutes"].kind, metrics["actual_minutes"].worse) == ("distribution", "higher")
     assert all((each.smallest, each.watch, each.scale) == (0.10, True, 100) for each in metrics.values())
     assert (settings.mode, settings.services, settings.money_clock.metric) == (None, {}, "orders")
+    assert (settings.baseline.half_life_ms, settings.baseline.lag_ms, settings.baseline.freeze_ms) == (4 * 3_600_000, 45 * 60_000, 12 * 3_600_000)
+    assert (settings.baseline.slow_half_life_ms, settings.baseline.slow_share) == (3 * 86_400_000, 0.25)
+    assert (settings.places, settings.accept) == ({}, ())
     assert (settings.policy.guilty, settings.policy.lead, settings.policy.known_good_ms) == (0.8, 0.5, 3_600_000)
 
 
@@ -124,6 +127,42 @@ def test_settings_cannot_be_changed() -> None:
         ("changes: {source: orders}", 1, "changes.source", "is a source of events", "deploys", None),
         ("changes: {quiet: 0h}", 1, "changes.quiet", "too short", "more than 0", None),
         ("money_clock: {metric: order}", 1, "money_clock.metric", "no metric 'order'", "orders", "orders"),
+        ("baseline: {half_live: 4h}", 1, "baseline.half_live", "unknown key", "half_life, lag", "half_life"),
+        ("baseline:\n  half_life: 0h", 2, "baseline.half_life", "too short", "more than 0", None),
+        ("baseline: {slow_share: 1}", 1, "baseline.slow_share", "1 will not do", "at most 0.9", None),
+        ("baseline: {slow_share: -0.1}", 1, "baseline.slow_share", "-0.1 will not do", "at least 0", None),
+        ("places:\n  eu:\n    time_zone: Europe/Belrin", 3, "places.eu.time_zone", "no time zone 'Europe/Belrin'", "IANA", "Europe/Berlin"),
+        ("places: {eu: {time_zone: europe/berlin}}", 1, "places.eu.time_zone", "no time zone", "IANA", "Europe/Berlin"),
+        ("places: {eu: {time_zone: America}}", 1, "places.eu.time_zone", "no time zone 'America'", "IANA", "America/Nuuk"),
+        ("places: {eu: {time_zone: ../../etc/passwd}}", 1, "places.eu.time_zone", "no time zone", "IANA", None),
+        ("places: {eu: {time_zone: localtime}}", 1, "places.eu.time_zone", "no time zone 'localtime'", "IANA", None),
+        ("places: {eu: {time_zone: ''}}", 1, "places.eu.time_zone", "no time zone ''", "IANA", None),
+        ("places: {eu: {timezone: UTC}}", 1, "places.eu.timezone", "unknown key", "time_zone, holidays", "time_zone"),
+        ("places: {eu: {holidays: de-by}}", 1, "places.eu.holidays", "no holidays are known of 'de-by'", "US or DE-BY", "DE-BY"),
+        ("places: {eu: {holidays: US-NYC}}", 1, "places.eu.holidays", "no holidays are known of 'US-NYC'", "US or DE-BY", "US-NY"),
+        ("places: {eu: {holidays: GB-XYZ}}", 1, "places.eu.holidays", "no holidays are known of 'GB-XYZ'", "GB, GB-ENG", None),
+        ("places: {eu: {holidays: DE-}}", 1, "places.eu.holidays", "no holidays are known of 'DE-'", "DE, DE-BB", "DE-TH"),
+        ("places: {eu: {holidays: QQ}}", 1, "places.eu.holidays", "no holidays are known of 'QQ'", "US or DE-BY", None),
+        ("places: {eu: {holidays: no}}", 1, "places.eu.holidays", "no holidays are known of 'no'", "US or DE-BY", "NO"),
+        ("places: {eu: {}}\nlabels: {watched: [service]}", 1, "places", "no watched label 'region'", "service", None),
+        ("accept: {metric: orders}", 1, "accept", "a mapping will not do", "a list", None),
+        ("accept:\n  - {metric: orders}", 2, "accept[0].at", "missing", "a value for 'at'", None),
+        ("accept:\n  - {metric: orders, at: 2026-03-02T00:00:00Z, label: {}}", 2, "accept[0].label", "unknown key", "metric, labels, at", "labels"),
+        ("accept:\n  - {metric: oders, at: 2026-03-02T00:00:00Z}", 2, "accept[0].metric", "no metric 'oders'", "orders", "orders"),
+        ("accept:\n  - {metric: orders, at: 2026-03-02}", 2, "accept[0].at", "'2026-03-02' is no time", "RFC 3339", None),
+        ("accept:\n  - {metric: orders, at: 2026-03-02T00:00:00}", 2, "accept[0].at", "is no time", "with an offset", None),
+        ("accept:\n  - {metric: orders, at: 2026-02-30T00:00:00Z}", 2, "accept[0].at", "is no time", "RFC 3339", None),
+        ("accept:\n  - {metric: orders, at: 1026-02-03T00:00:00Z}", 2, "accept[0].at", "not between 2000 and 2100", "RFC 3339", None),
+        ("accept:\n  - {metric: orders, at: 1772431200000}", 2, "accept[0].at", "is no time", "RFC 3339", None),
+        (
+            "accept:\n  - metric: orders\n    at: 2026-03-02T00:00:00Z\n    labels:\n      regoin: eu",
+            5,
+            "accept[0].labels.regoin",
+            "no watched",
+            "serv",
+            "region",
+        ),
+        ("accept: [{metric: orders, at: 2026-03-02T00:00:00Z, labels: {region: 1}}]", 1, "accept[0].labels.region", "1 will not do", "a text", None),
         ("policy: {guilty: 80}", 1, "policy.guilty", "80 will not do", "at most 1", None),
         ("policy: {lead: -0.5}", 1, "policy.lead", "-0.5 will not do", "at least 0", None),
     ],
@@ -162,6 +201,28 @@ def test_a_mistake_names_line_key_problem_expectation_and_near_match(addition: s
         ("{kind: count, source: orders, worse: lower, where: {code: []}}", "where.code", "an empty list", None),
         ("{kind: count, source: orders, worse: lower, where: {code: [500, 1.5]}}", "where.code[1]", "neither text nor", None),
         ("{kind: count, source: orders, worse: lower, where: {code: [true]}}", "where.code[0]", "neither text nor", None),
+        ("{kind: count, source: orders, worse: lower, model: GaussianScorer}", "model", "'GaussianScorer' will not do", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: river.anomly.GaussianScorer}}", "model.name", "no model", "river.anomaly.GaussianScorer"),
+        ("{kind: count, source: orders, worse: lower, model: {name: GaussianScorer}}", "model.name", "no model", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: river.linear_model.LinearRegression}}", "model.name", "no model", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: river.drift.binary.DDM}}", "model.name", "no model", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: os.system}}", "model.name", "no model", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: river.drift.ADWIN, arguments: [1]}}", "model.arguments", "a list will not do", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: river.drift.ADWIN, arguments: {a b: 1}}}", "model.arguments.a b", "no argument", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: river.drift.ADWIN, arguments: {a: [.nan]}}}", "model.arguments.a[0]", "nan will", None),
+        ("{kind: count, source: orders, worse: lower, model: {name: river.drift.ADWIN, arguments: {a: {b: 1}}}}", "model.arguments.a", "names no model", None),
+        (
+            "{kind: count, source: orders, worse: lower, model: {name: river.anomaly.QuantileFilter, arguments: {a: {name: river.anomoly.LODA}}}}",
+            "model.arguments.a.name",
+            "no model",
+            "river.anomaly.LODA",
+        ),
+        (
+            "{kind: distribution, source: orders, field: amount, worse: lower, model: {name: river.anomaly.LODA}}",
+            "model",
+            "a distribution has many in a bucket",
+            None,
+        ),
         ("{kind: count, source: orders, worse: lower, watch: 1}", "watch", "1 will not do", None),
         ("[count]", "", "a list will not do", None),
     ],
@@ -281,6 +342,36 @@ def test_null_in_a_later_layer_removes_what_stood_there() -> None:
     settings = load_layers([Layer(default_text(), "default.yaml"), Layer("metrics: {actual_minutes: null}\nbucket: ~\n", "case.yaml")])
     assert sorted(settings.metrics) == ["errors", "orders", "promised_minutes"]
     assert settings.bucket_ms == 10_000
+
+
+def test_places_and_accepted_levels_may_stand_in_a_later_layer() -> None:
+    added = (
+        "places: {eu: {time_zone: Europe/Berlin, holidays: DE-BY}, us: {holidays: US}}\n"
+        "accept:\n"
+        "  - {metric: orders, at: '2026-03-02T01:00:00+01:00'}\n"
+        "  - {metric: orders, labels: {region: eu}, at: 2026-03-02T00:00:00.5Z}\n"
+    )
+    settings = load_layers([Layer(SHOP, "shop.yaml"), Layer(added, "case.yaml")])
+    assert (settings.places["eu"].time_zone, settings.places["eu"].holidays, settings.places["us"].time_zone) == ("Europe/Berlin", "DE-BY", "UTC")
+    assert [(each.labels, each.at_ms) for each in settings.accept] == [({}, 1_772_409_600_000), ({"region": "eu"}, 1_772_409_600_500)]
+
+
+def test_an_accepted_level_is_that_of_a_series_there_is() -> None:
+    text = SHOP + "labels: {watched: [service, region, channel]}\naccept:\n  - {metric: orders, at: 2026-03-02T00:00:00Z, labels: {region: eu, channel: web}}\n"
+    found = only(text.replace("region: region,", "region: region, channel: channel,"))
+    assert (found.line, found.key, found.problem) == (END + 3, "accept[0].labels", "no series has just channel and region")
+    unwatched = only(SHOP + "  rest: {kind: count, source: orders, worse: lower, watch: false}\naccept: [{metric: rest, at: 2026-03-02T00:00:00Z}]\n")
+    assert (unwatched.key, unwatched.problem) == ("accept[0].metric", "'rest' is not watched")
+
+
+def test_a_model_is_named_with_arguments_and_models_of_its_own() -> None:
+    model = "{name: river.anomaly.QuantileFilter, arguments: {q: 0.95, anomaly_detector: {name: river.anomaly.LODA, arguments: {seed: 1}}, some: [1, a, true]}}"
+    settings = load(f"{SHOP}  tried: {{kind: count, source: orders, worse: lower, model: {model}}}\n", name="shop.yaml")
+    found = settings.metrics["tried"].model
+    assert found is not None
+    assert found.name == "river.anomaly.QuantileFilter"
+    inner = {"name": "river.anomaly.LODA", "arguments": {"seed": 1}}
+    assert found.arguments == {"q": 0.95, "anomaly_detector": inner, "some": [1, "a", True]}
 
 
 def test_what_was_removed_can_no_longer_be_named() -> None:
