@@ -20,9 +20,7 @@ from rich.text import Text
 from rollguard.cli.bar import progress_bar
 from rollguard.cli.replaying import ConfigFile, opened_case
 from rollguard.config import Layer, Metric, Settings, default_text, format_duration, load_layers, read_layer
-from rollguard.detectors.budget import log_thresholds
-from rollguard.detectors.limits import Direction, divergences, least_rate, needed_half_life, visible_change
-from rollguard.detectors.series import SeriesTree
+from rollguard.detectors import Direction, SeriesTree, divergences, least_rate, log_thresholds, needed_half_life, visible_change
 from rollguard.replay import Case, Replay
 from rollguard.streams import Block, Part, bin_middle, measures
 

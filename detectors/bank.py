@@ -6,6 +6,7 @@ epoch is a fixed span of event time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.baseline import FAST, Epoch, Memory, RateBaseline
+from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.evidence import Coefficients, Floats, Singles, count_coefficients, odds_coefficients
 from rollguard.detectors.onset import Onset, Recent, onset_of
 from rollguard.detectors.recursion import Recursion
 
-__all__ = ["EPOCH_MS", "Accounts", "Bank", "RateBank"]
+__all__ = ["BAND_PER_ERROR", "BANK_DERIVED", "EPOCH_MS", "Accounts", "Bank", "RateBank"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -27,6 +29,10 @@ EPOCH_MS = 300_000
 BAND_PER_ERROR = 2.0
 #: Likelihood ratios worked out ahead of time: so many numbers at once stay in the cache.
 AHEAD = 1 << 16
+
+
+#: What a bank makes anew when it is restored.
+BANK_DERIVED = ("room", "ahead_of", "n_ahead", "start", "present")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Bank:
         Value of each series' e-detector after the last step.
     """
 
-    _derived: ClassVar[tuple[str, ...]] = ("room", "ahead_of", "n_ahead", "start", "present")
+    _derived: ClassVar[tuple[str, ...]] = BANK_DERIVED
     recursion: Recursion
     ready: Bools
     slack: Singles
@@ -151,17 +157,19 @@ class RateBank(Bank):
         How long a series must have been seen before it gives evidence.
     memory : Memory
         Of the baseline.
+    clock : SeriesClock, optional
+        Local times of the series; its own for each bank.
     """
 
-    _derived: ClassVar[tuple[str, ...]] = (*Bank._derived, "x", "w", "coefficients")
+    _derived: ClassVar[tuple[str, ...]] = (*BANK_DERIVED, "x", "w", "spare", "coefficients")
 
-    def __init__(self, factors: Floats, *, bucket_ms: int, odds: bool, warmup_ms: int, memory: Memory = FAST) -> None:
+    def __init__(self, factors: Floats, *, bucket_ms: int, odds: bool, warmup_ms: int, memory: Memory = FAST, clock: SeriesClock | None = None) -> None:
         self.factors = factors
         self.odds = odds
         self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
         epoch_ms = self.buckets_per_epoch * bucket_ms
         self.warmup_epochs = -(-warmup_ms // epoch_ms)
-        self.baseline = RateBaseline(epoch_ms, memory, random_exposure=odds)
+        self.baseline = RateBaseline(epoch_ms, memory, random_exposure=odds, clock=clock)
         self.recursion = Recursion(len(factors))
         self.recent = Recent(self.buckets_per_epoch, exposure=odds)
         self.epoch: int | None = None
@@ -179,16 +187,17 @@ class RateBank(Bank):
         super()._rederive()
         self.x: Singles = np.zeros((0, 0), dtype=np.float32)
         self.w: Singles = self.x
+        self.spare: Singles = self.x
         self.coefficients: Coefficients | None = None
         if self.epoch is not None:
             self.coefficients = self._coefficients()
 
-    def grow(self, parents: Ints) -> None:
-        """Make room for more series; `parents` as in `RateBaseline.grow`."""
+    def grow(self, parents: Ints, regions: Sequence[str | None] = ()) -> None:
+        """Make room for more series; see `RateBaseline.grow`."""
         extra = len(parents) - self.baseline.n_series
         if extra <= 0:
             return
-        self.baseline.grow(parents)
+        self.baseline.grow(parents, regions)
         self.recursion.grow(extra)
         self.recent.grow(extra)
         self.hits = np.concatenate([self.hits, np.zeros(extra)])
@@ -240,8 +249,10 @@ class RateBank(Bank):
         until = at + len(out)
         np.multiply(self.x[at:until, None, :], c.weight, out=out)
         if self.odds:
-            for one, w in zip(out, self.w[at:until], strict=True):
-                one -= w * c.constant
+            if self.spare.shape != c.constant.shape:
+                self.spare = np.empty_like(c.constant)
+            for each, w in zip(out, self.w[at:until], strict=True):
+                np.subtract(each, np.multiply(w, c.constant, out=self.spare), out=each)
         else:
             out -= c.constant
 
@@ -252,7 +263,7 @@ class RateBank(Bank):
             return np.zeros((len(rows), len(self.factors)))
         total = self.x[at, rows] * c.weight[:, rows]
         total -= self.w[at, rows] * c.constant[:, rows] if self.odds else c.constant[:, rows]
-        return total.T.astype(np.float64)
+        return np.asarray(total.T, dtype=np.float64)
 
     def best(self, row: int, bucket: int) -> tuple[int, Onset]:
         """Best tilt of a series, and when it began."""

@@ -9,14 +9,16 @@ the dead band of the evidence, the scatter of its past epochs tempers it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.evidence import Singles
-from rollguard.detectors.profile import DayProfile, LocalTime, WeekProfile
+from rollguard.detectors.profile import DayProfile, LocalTimes, WeekProfile
 from rollguard.detectors.sums import column_sum
 
 __all__ = ["FAST", "BaselineError", "Epoch", "Memory", "RateBaseline"]
@@ -111,6 +113,8 @@ class RateBaseline:
         How long it remembers.
     random_exposure : bool
         The exposure is itself a Poisson count (misses): it adds its own noise to what is expected.
+    clock : SeriesClock, optional
+        Local times of the series.
 
     Examples
     --------
@@ -130,7 +134,7 @@ class RateBaseline:
         "error_sum", "error_weight", "scatter_sum", "scatter_weight",
     )  # fmt: skip
 
-    def __init__(self, epoch_ms: int, memory: Memory = FAST, *, random_exposure: bool = False) -> None:
+    def __init__(self, epoch_ms: int, memory: Memory = FAST, *, random_exposure: bool = False, clock: SeriesClock | None = None) -> None:
         self.epoch_ms = epoch_ms
         self.lag_epochs = max(1, memory.lag_ms // epoch_ms)
         self.freeze_epochs = max(1, memory.freeze_ms // epoch_ms)
@@ -146,20 +150,24 @@ class RateBaseline:
         self.day = DayProfile(epoch_ms)
         self.week = WeekProfile(epoch_ms)
         self.parents: Ints = np.zeros(0, dtype=np.int64)
+        self.clock = SeriesClock() if clock is None else clock
 
-    def grow(self, parents: Ints) -> None:
+    def grow(self, parents: Ints, regions: Sequence[str | None] = ()) -> None:
         """Make room for more series; a new one starts without a past.
 
         Parameters
         ----------
         parents : (n_series,) int64
             For every series the row whose profiles it borrows from; the pooled row 0 is its own parent.
+        regions : sequence of str or None, (n_series,)
+            Where each series is; without any, all are on UTC.
         """
         n_series = len(parents)
         extra = n_series - self.n_series
         if extra <= 0:
             return
         self.parents = parents
+        self.clock.grow(regions or (None,) * n_series)
         for name, column in self.columns.items():
             self.columns[name] = np.concatenate([column, np.zeros(extra, dtype=column.dtype)])
         self.waiting = deque(
@@ -169,21 +177,19 @@ class RateBaseline:
         self.day.grow(parents)
         self.week.grow(parents)
 
-    def rate(self, epoch: int, when: LocalTime | None = None) -> Singles:
+    def rate(self, epoch: int) -> Singles:
         """Events expected per unit of exposure in an epoch; NaN for a series that has learnt nothing.
 
         Parameters
         ----------
         epoch : int
             Epochs since 1970.
-        when : LocalTime, optional
-            Of each series; UTC where not given.
 
         Returns
         -------
         (n_series,) float32
         """
-        return self._level() * self._factor(LocalTime.utc(epoch * self.epoch_ms) if when is None else when)
+        return self._level() * self._factor(self.clock.at(epoch * self.epoch_ms))
 
     def error(self) -> BaselineError:
         """How wrong the baselines have been, each shrunk to the mean of all series."""
@@ -210,7 +216,7 @@ class RateBaseline:
         # Weights that fall by halves are worth twice their sum; smoothing and decay of days leave 0.4 of a slot's variance.
         return np.float32(1.0) / (2.0 * self.columns["level_events"] + np.float32(1.0)) + np.float32(0.4) * self.day.sampling
 
-    def learn(self, epoch: Epoch, when: LocalTime | None = None) -> None:
+    def learn(self, epoch: Epoch) -> None:
         """Take a finished epoch; what is old enough enters level, profile and record.
 
         Parameters
@@ -218,14 +224,12 @@ class RateBaseline:
         epoch : Epoch
             The epoch that has just ended. For a series under suspicion nothing of the waiting time is learnt now, and
             nothing of this epoch later, even if it has returned by then.
-        when : LocalTime, optional
-            Of the epoch that is old enough now (see `next_learnt`).
         """
         self.waiting.append(epoch)
         # The first day has no profile to hold on to: the level may follow at once.
         while len(self.waiting) > (self.lag_epochs if self.days else 0):
             old = self.waiting.popleft()
-            self._absorb(old, old.suspected | epoch.suspected, LocalTime.utc(old.number * self.epoch_ms) if when is None else when)
+            self._absorb(old, old.suspected | epoch.suspected)
 
     def accept(self, rows: Bools) -> None:
         """Let these series find their new level from now on."""
@@ -255,11 +259,12 @@ class RateBaseline:
             # Half an event keeps a series that has been silent so far from being impossible.
             return np.where(exposure > 0.0, (events + np.float32(0.5)) / exposure, np.float32(np.nan))
 
-    def _factor(self, when: LocalTime) -> Singles:
+    def _factor(self, when: LocalTimes) -> Singles:
         return self.day.factor(when) * self.week.factor(when)
 
-    def _absorb(self, epoch: Epoch, suspected: Bools, when: LocalTime) -> None:
+    def _absorb(self, epoch: Epoch, suspected: Bools) -> None:
         c = self.columns
+        when = self.clock.at(epoch.number * self.epoch_ms)
         frozen = np.where(suspected, c["frozen_epochs"] + np.float32(1.0), np.float32(0.0))
         held = suspected & (frozen <= self.freeze_epochs)
         seen = epoch.exposure > 0.0
@@ -353,7 +358,7 @@ class RateBaseline:
             return np.ones_like(expected)
         return np.float32(1.0) + np.where(exposure > 0.0, expected / np.maximum(exposure, np.float32(1.0)), np.float32(0.0))
 
-    def _close_day(self, when: LocalTime) -> None:
+    def _close_day(self, when: LocalTimes) -> None:
         self.days += 1
         self.epochs_in_day = 0
         before = self._past_factor(when)
@@ -362,7 +367,7 @@ class RateBaseline:
         # A new profile must not move the level: its past is weighed by the new factors.
         self.columns["level_exposure"] *= self._past_factor(when) / before
 
-    def _past_factor(self, when: LocalTime) -> Singles:
+    def _past_factor(self, when: LocalTimes) -> Singles:
         """Mean factor of the epochs that make the level, up to now, weighed as the level weighs them."""
         per_slot = max(1, self.day.slot_ms // self.epoch_ms)
         slots = min(5 * int(np.ceil(self.half_life_epochs / per_slot)), 7 * self.day.n_slots)

@@ -12,17 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.config import Place, split_holidays
+from rollguard.detectors.profile import LocalTimes
 
 if TYPE_CHECKING:
     from holidays import HolidayBase
 
-__all__ = ["SLOTS_PER_DAY", "SUNDAY", "Calendar", "LocalTime"]
+__all__ = ["SLOTS_PER_DAY", "SUNDAY", "Calendar", "LocalTime", "SeriesClock"]
 
 Ints = npt.NDArray[np.int64]
 
 #: Half hours.
 SLOTS_PER_DAY = 48
 SUNDAY = 6
+MINUTES_PER_DAY = 1440
+MINUTE_MS = 60_000
 DAY_S = 86_400
 
 
@@ -147,3 +150,41 @@ class Calendar:
         place = self.place
         rows = np.fromiter((place.get(region, 0) for region in regions), dtype=np.int64, count=len(regions))
         return table[rows, 0], table[rows, 1], table[rows, 2]
+
+
+class SeriesClock:
+    """Local times of the series of one metric, all at once.
+
+    Parameters
+    ----------
+    places : mapping of str to Place, optional
+        By region; without any, all series are on UTC.
+
+    Examples
+    --------
+    >>> clock = SeriesClock({"in": Place(time_zone="Asia/Kolkata")})
+    >>> clock.grow([None, "in"])
+    >>> clock.at(1_772_409_600_000)
+    LocalTimes(ms=array([       0, 19800000]), weekday=array([0, 0]))
+    """
+
+    _derived = ("calendar",)
+
+    def __init__(self, places: Mapping[str, Place] | None = None) -> None:
+        self.places = {region: (place.time_zone, place.holidays) for region, place in sorted((places or {}).items())}
+        self.regions: list[str | None] = []
+        self._rederive()
+
+    def _rederive(self) -> None:
+        self.calendar = Calendar({region: Place(time_zone=zone, holidays=days) for region, (zone, days) in self.places.items()})
+
+    def grow(self, regions: Sequence[str | None]) -> None:
+        """Name the regions of all series; None: a series that pools over them."""
+        self.regions = list(regions)
+
+    def at(self, ms: int) -> LocalTimes:
+        """Time of the day and the week where each series is. A public holiday is a Sunday."""
+        if not self.places:
+            return LocalTimes.utc(ms)
+        minute, weekday, holiday = self.calendar.slots(self.regions, ms, MINUTES_PER_DAY)
+        return LocalTimes(minute * MINUTE_MS + ms % MINUTE_MS, np.where(holiday > 0, SUNDAY, weekday))

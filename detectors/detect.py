@@ -13,6 +13,7 @@ from rollguard.detectors.alarms import SUSPICION_NATS, Alarms
 from rollguard.detectors.bank import EPOCH_MS, Accounts, RateBank
 from rollguard.detectors.baseline import Epoch, RateBaseline
 from rollguard.detectors.budget import log_thresholds
+from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.chunk import Chunk, KeyRows
 from rollguard.detectors.evidence import Floats, Singles
 from rollguard.detectors.onset import Recent
@@ -211,7 +212,7 @@ _CODEC = StateCodec(
     "detect",
     (
         _Watched, Alarms, CountWatch, DayProfile, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recent, Recursion,
-        SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareWatch, WeekProfile,
+        SeriesClock, SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareWatch, WeekProfile,
     ),
 )  # fmt: skip
 
@@ -241,7 +242,7 @@ def _account(w: _Watched, chunk: Chunk, accounts: Accounts, bucket: int, at: int
 
 def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Watched:
     metric = settings.metrics[name]
-    watch = watch_for(name, metric, settings.labels.watched, bucket_ms=settings.bucket_ms, warmup_ms=settings.warmup_ms)
+    watch = watch_for(name, settings)
     return _Watched(
         name=name,
         watch=watch,

@@ -13,7 +13,7 @@ from rollguard.detectors.evidence import Singles
 if TYPE_CHECKING:
     from rollguard.detectors.baseline import BaselineError
 
-__all__ = ["DayProfile", "LocalTime", "WeekProfile"]
+__all__ = ["DayProfile", "LocalTimes", "WeekProfile"]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -35,7 +35,7 @@ WEEKS_SEEN_MS = 14 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
-class LocalTime:
+class LocalTimes:
     """Time of the day and the week, where each series is.
 
     Attributes
@@ -50,21 +50,21 @@ class LocalTime:
     weekday: int | Ints
 
     @classmethod
-    def utc(cls, ms: int) -> LocalTime:
+    def utc(cls, ms: int) -> LocalTimes:
         """Of a moment in UTC, for all series.
 
         Examples
         --------
-        >>> LocalTime.utc(1_772_409_600_000)
-        LocalTime(ms=0, weekday=0)
+        >>> LocalTimes.utc(1_772_409_600_000)
+        LocalTimes(ms=0, weekday=0)
         """
         # 1 January 1970 was a Thursday.
         return cls(ms % DAY_MS, (ms // DAY_MS + 3) % 7)
 
-    def earlier(self, by_ms: int) -> LocalTime:
+    def earlier(self, by_ms: int) -> LocalTimes:
         """So much earlier, as if no clock had been changed and no day were a holiday in between."""
         since = self.ms - by_ms
-        return LocalTime(since % DAY_MS, (self.weekday + since // DAY_MS) % 7)
+        return LocalTimes(since % DAY_MS, (self.weekday + since // DAY_MS) % 7)
 
 
 class DayProfile:
@@ -105,27 +105,26 @@ class DayProfile:
             fresh[:, row] = fresh[:, parents[row]]
         self.factors = fresh
 
-    def middle(self, when: LocalTime) -> Singles:
+    def middle(self, when: LocalTimes) -> Singles:
         """(n_series,) factors of the slot in which a moment lies."""
         return _at(self.factors, when.ms // self.slot_ms)
 
-    def factor(self, when: LocalTime) -> Singles:
+    def factor(self, when: LocalTimes) -> Singles:
         """(n_series,) factors of the middle of an epoch that begins at a moment, interpolated between the middles of slots."""
         at = when.ms + self.epoch_ms // 2
         if self.slot_ms == self.epoch_ms:
             return _at(self.factors, when.ms // self.slot_ms)
         low = (at - self.slot_ms // 2) // self.slot_ms
-        part = np.float32(1.0) * ((at - self.slot_ms // 2) % self.slot_ms) / self.slot_ms
-        part = np.asarray(part, dtype=np.float32)
+        part = np.asarray((at - self.slot_ms // 2) % self.slot_ms / self.slot_ms, dtype=np.float32)
         factor: Singles = _at(self.factors, low % self.n_slots) * (np.float32(1.0) - part) + _at(self.factors, (low + 1) % self.n_slots) * part
         return factor
 
-    def learn(self, when: LocalTime, events: Singles, exposure: Singles) -> None:
+    def learn(self, when: LocalTimes, events: Singles, exposure: Singles) -> None:
         """Add an epoch; what is older than a day loses weight as its slot is met again."""
         slot = when.ms // self.slot_ms
         first = when.ms % self.slot_ms < self.epoch_ms
-        _add(self.events, slot, events, first, DAY_DECAY)
-        _add(self.exposure, slot, exposure, first, DAY_DECAY)
+        _add(self.events, slot, events, first=first, decay=DAY_DECAY)
+        _add(self.exposure, slot, exposure, first=first, decay=DAY_DECAY)
 
     def close(self, scatter: Singles) -> None:
         """A day is over: make the factors anew.
@@ -150,7 +149,7 @@ class DayProfile:
         self.factors = _shrunk(events, exposure, prior, parent[:, self.parents] if (self.parents > 0).any() else pooled)
         self.factors[:, 0] = pooled[:, 0]
         slot = _down(self.events) * np.float32(KERNEL_SUM / self.n_slots)
-        self.sampling = slot * scatter / (slot + prior) ** 2
+        self.sampling = np.asarray(slot * scatter / (slot + prior) ** 2, dtype=np.float32)
 
 
 class WeekProfile:
@@ -183,7 +182,7 @@ class WeekProfile:
         self.level = np.concatenate([self.level, more[0]])
         self.own = np.concatenate([self.own, more[0]])
 
-    def factor(self, when: LocalTime) -> Singles:
+    def factor(self, when: LocalTimes) -> Singles:
         """(n_series,) factors; 1 before the pooled series has seen two weeks."""
         if not self.active:
             return np.ones(len(self.level), dtype=np.float32)
@@ -194,12 +193,12 @@ class WeekProfile:
         factor: Singles = np.where(known, place + (np.float32(1.0) - self.own) * pooled, pooled)
         return factor
 
-    def learn(self, when: LocalTime, events: Singles, exposure: Singles) -> None:
+    def learn(self, when: LocalTimes, events: Singles, exposure: Singles) -> None:
         """Add an epoch; `exposure` is weighed by the day's factor."""
         first = when.ms % self.cell_ms < self.epoch_ms
         cell = self._cell(when)
-        _add(self.events, cell, events, first, WEEK_DECAY)
-        _add(self.exposure, cell, exposure, first, WEEK_DECAY)
+        _add(self.events, cell, events, first=first, decay=WEEK_DECAY)
+        _add(self.exposure, cell, exposure, first=first, decay=WEEK_DECAY)
 
     def close(self, age_ms: Singles, error: BaselineError) -> None:
         """A day is over: say how much a series' own weeks weigh against those of all together.
@@ -215,12 +214,12 @@ class WeekProfile:
             return
         self.active = bool(age_ms[0] >= WEEKS_SEEN_MS)
         events = _down(self.events)
-        self.level = events / np.maximum(_down(self.exposure), np.float32(1e-12))
+        self.level = np.divide(events, np.maximum(_down(self.exposure), np.float32(1e-12)))
         cell = np.maximum(events / np.float32(self.n_cells), np.float32(1e-6))
         noise = error.relative**2 + error.scatter / cell
         self.own = np.where(age_ms >= WEEKS_SEEN_MS, np.float32(WEEK_VARIANCE) / (np.float32(WEEK_VARIANCE) + noise), np.float32(0.0))
 
-    def _cell(self, when: LocalTime) -> int | Ints:
+    def _cell(self, when: LocalTimes) -> int | Ints:
         return when.weekday * CELLS_PER_DAY + when.ms // self.cell_ms
 
     def _raw(self, cell: int | Ints, row: int) -> Singles:
@@ -236,7 +235,7 @@ KERNEL_SUM = 2.0
 
 
 def _smooth(values: Singles) -> Singles:
-    total = values * np.float32(_KERNEL[0])
+    total: Singles = np.multiply(values, np.float32(_KERNEL[0]))
     for shift, weight in enumerate(_KERNEL[1:], start=1):
         total += np.float32(weight) * (np.roll(values, shift, axis=0) + np.roll(values, -shift, axis=0))
     return total
@@ -246,25 +245,24 @@ def _shrunk(events: Singles, exposure: Singles, prior: Singles | np.float32, bor
     """Rates of slots relative to the series' own level, shrunk to `borrowed` by so many events."""
     # By what is known of the borrowed day: a series that began at noon does not take its afternoon for a whole day.
     level = _down(events) / np.maximum(_down(exposure * borrowed), np.float32(1e-12))
-    shrunk: Singles = (events + prior * borrowed) / (exposure * level + prior)
+    shrunk: Singles = np.divide(events + prior * borrowed, exposure * level + prior)
     return shrunk
 
 
 def _down(values: Singles) -> Singles:
     """Sum over slots, one by one: pairwise sums may differ with the number of columns."""
-    total = values[0].copy()
+    total: Singles = values[0].copy()
     for row in values[1:]:
         total += row
     return total
 
 
 def _at(table: Singles, slot: int | Ints) -> Singles:
-    if isinstance(slot, int):
-        return table[slot]
-    return table[slot, np.arange(table.shape[1])]
+    found: Singles = table[slot] if isinstance(slot, int) else table[slot, np.arange(table.shape[1])]
+    return found
 
 
-def _add(table: Singles, slot: int | Ints, values: Singles, first: bool | Bools, decay: float) -> None:
+def _add(table: Singles, slot: int | Ints, values: Singles, *, first: bool | Bools, decay: float) -> None:
     if isinstance(slot, int):
         if first:
             table[slot] *= np.float32(decay)

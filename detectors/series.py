@@ -54,6 +54,11 @@ class SeriesTree:
             self._frozen = tuple(self._names[:n])
         return self._frozen
 
+    @property
+    def regions(self) -> list[str | None]:
+        """Region of each row, None for one that pools over them."""
+        return [name.label("region") for name in self._names]
+
     def name(self, row: int) -> SeriesName:
         """Name of a row."""
         return self._names[row]

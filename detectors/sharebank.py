@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.bank import BAND_PER_ERROR, EPOCH_MS, Accounts, Bank
+from rollguard.detectors.bank import BAND_PER_ERROR, BANK_DERIVED, EPOCH_MS, Accounts, Bank
 from rollguard.detectors.evidence import Floats, Singles, bin_constants, overshoot, quietened
 from rollguard.detectors.onset import Onset
 from rollguard.detectors.recursion import CEILING, Recursion
@@ -37,7 +37,7 @@ class ShareBank(Bank):
         As in `RateBank`.
     """
 
-    _derived: ClassVar[tuple[str, ...]] = (*Bank._derived, "counts")
+    _derived: ClassVar[tuple[str, ...]] = (*BANK_DERIVED, "counts")
 
     def __init__(self, worse: str, *, bucket_ms: int, warmup_ms: int) -> None:
         self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
@@ -220,7 +220,7 @@ class ShareBank(Bank):
 def _events(counts: Singles, axis: int) -> Singles:
     """Sum over bins, one by one."""
     bins = np.moveaxis(counts, axis, 0)
-    total = bins[0].copy()
+    total: Singles = bins[0].copy()
     for each in bins[1:]:
         total += each
     return total

@@ -244,14 +244,17 @@ class ShareBaseline:
         """(n_tilts, n_series) root mean square lean of past hours along each tilt, 1 a whole tilt: the baseline's own error."""
         # A series of less than a day errs for want of shares of its own; that says nothing of the others.
         grown = self.epochs >= self.epochs_per_day
-        pooled_sum, pooled_weight = (np.add.accumulate(np.where(grown, each, 0.0), axis=1)[:, -1:] for each in (self.lean_sum, self.lean_weight))
+        total, weight = (
+            np.add.accumulate(np.where(grown, each, np.float32(0.0)), axis=1, dtype=np.float64)[:, -1:] for each in (self.lean_sum, self.lean_weight)
+        )
         hours = np.float32(LEAN_PRIOR_HOURS)
-        pooled = (np.float32(PRIOR_LEAN**2) * hours + pooled_sum.astype(np.float32)) / (hours + pooled_weight.astype(np.float32))
+        pooled = ((PRIOR_LEAN**2 * LEAN_PRIOR_HOURS + total) / (LEAN_PRIOR_HOURS + weight)).astype(np.float32)
         squared = (pooled * hours + self.lean_sum) / (hours + self.lean_weight)
         # The least error there can be: that of shares learnt from so many events (weights that fall by halves are worth twice their sum).
         _, variance = _moments(shares, self.tilts())
         events = np.float32(2.0) * _down(self.counts) + np.float32(SHARE_PRIOR_EVENTS)
-        return np.sqrt(np.maximum(squared, np.float32(1.0) / (np.maximum(variance, np.float32(1e-9)) * events)))
+        lean: Singles = np.sqrt(np.maximum(squared, np.float32(1.0) / (np.maximum(variance, np.float32(1e-9)) * events)))
+        return lean
 
     def learn(self, epoch: ShareEpoch) -> None:
         """Take a finished epoch, as in `RateBaseline.learn`."""
@@ -273,7 +276,7 @@ class ShareBaseline:
         weight = np.where(learning, np.minimum(most / np.maximum(n, np.float32(1.0)), np.float32(1.0)), np.float32(0.0))
         self._record(old.counts, weight)
         decay = np.where(learning, np.float32(SHARE_DECAY), np.float32(1.0))
-        self.counts = self.counts * decay + weight * old.counts
+        self.counts = np.multiply(self.counts, decay) + weight * old.counts
         self.epochs += n > 0.0
 
     def accept(self, rows: Bools) -> None:
@@ -306,7 +309,8 @@ class ShareBaseline:
             score += tilts[:, j, None] * apart[j]
         # score / variance is the first step of Newton's way to the likeliest lean; 1 / variance is its counting noise.
         n = np.maximum(_down(self.hour_expected), np.float32(1e-9))
-        variance = _moments(self.hour_expected / n, tilts)[1] * n
+        shares: Singles = np.divide(self.hour_expected, n)
+        variance = _moments(shares, tilts)[1] * n
         known = variance > 1e-6
         divisor = np.where(known, variance, np.float32(1.0))
         beyond = np.where(known, (score * score - variance) / (divisor * divisor), np.float32(0.0))

@@ -11,8 +11,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.config import Metric
+from rollguard.config import Metric, Settings
 from rollguard.detectors.bank import Accounts, RateBank
+from rollguard.detectors.baseline import Memory
+from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.chunk import Chunk, KeyRows, dense
 from rollguard.detectors.evidence import Floats, Singles, ratios_above, ratios_below
 from rollguard.detectors.onset import Onset
@@ -130,18 +132,19 @@ class CountWatch(_OneBank):
 
     bank: RateBank
 
-    def __init__(self, name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> None:
+    def __init__(self, name: str, settings: Settings) -> None:
+        metric = settings.metrics[name]
         self.metric = name
-        self.tree = SeriesTree(name, watched)
+        self.tree = SeriesTree(name, settings.labels.watched)
         self.rows = KeyRows(self.tree)
         self.part = "sum" if metric.kind == "sum" else "count"
-        self.bank = RateBank(_factors(metric), bucket_ms=bucket_ms, odds=False, warmup_ms=warmup_ms)
+        self.bank = _rate_bank(metric, settings, odds=False)
 
     def load(self, chunk: Chunk) -> Accounts:
         """See `Watch`."""
         bucket, key, _, value = chunk.parts[self.part]
         rows = self.rows.of(bucket, key, chunk.keys)
-        self.bank.grow(np.array(self.tree.parents, dtype=np.int64))
+        self.bank.grow(np.array(self.tree.parents, dtype=np.int64), self.tree.regions)
         observed = dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
         return self.bank.load(chunk.start, observed, _born(self.rows, chunk), ~chunk.missing)
 
@@ -153,24 +156,24 @@ class RatioWatch:
     same hits over fewer trials) moves it: only more hits than before *and* more than the traffic explains.
     """
 
-    def __init__(self, name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> None:
+    def __init__(self, name: str, settings: Settings) -> None:
+        metric, watched = settings.metrics[name], settings.labels.watched
         self.metric = name
         self.tree = SeriesTree(name, watched)
         self.rows = KeyRows(self.tree)
         self.on = tuple(label for label in watched if label in metric.on)
         self.at = tuple(watched.index(label) for label in self.on)
         self.columns: dict[tuple[str, ...], int] = {}
-        factors = _factors(metric)
-        self.count = RateBank(factors, bucket_ms=bucket_ms, odds=False, warmup_ms=warmup_ms)
-        self.odds = RateBank(factors, bucket_ms=bucket_ms, odds=True, warmup_ms=warmup_ms)
+        self.count = _rate_bank(metric, settings, odds=False)
+        self.odds = _rate_bank(metric, settings, odds=True)
 
     def load(self, chunk: Chunk) -> Accounts:
         """See `Watch`."""
         bucket, key, _, value = chunk.parts["k"]
         rows = self.rows.of(bucket, key, chunk.keys)
         parents = np.array(self.tree.parents, dtype=np.int64)
-        self.count.grow(parents)
-        self.odds.grow(parents)
+        self.count.grow(parents, self.tree.regions)
+        self.odds.grow(parents, self.tree.regions)
         observed = dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
         born = _born(self.rows, chunk)
         self.odds.load(chunk.start, observed, self._exposure(chunk) * born, ~(chunk.missing | chunk.missing_other))
@@ -250,11 +253,11 @@ class ShareWatch(_OneBank):
     bank: ShareBank
     splits: list[Split]
 
-    def __init__(self, name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> None:
+    def __init__(self, name: str, settings: Settings) -> None:
         self.metric = name
-        self.tree = SeriesTree(name, watched)
+        self.tree = SeriesTree(name, settings.labels.watched)
         self.rows = KeyRows(self.tree)
-        self.bank = ShareBank(metric.worse, bucket_ms=bucket_ms, warmup_ms=warmup_ms)
+        self.bank = ShareBank(settings.metrics[name].worse, bucket_ms=settings.bucket_ms, warmup_ms=settings.warmup_ms)
         self._rederive()
 
     def load(self, chunk: Chunk) -> Accounts:
@@ -299,7 +302,19 @@ class ShareWatch(_OneBank):
         ]
 
 
-def watch_for(name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms: int, warmup_ms: int) -> Watch:
+def _rate_bank(metric: Metric, settings: Settings, *, odds: bool) -> RateBank:
+    base = settings.baseline
+    return RateBank(
+        _factors(metric),
+        bucket_ms=settings.bucket_ms,
+        odds=odds,
+        warmup_ms=settings.warmup_ms,
+        memory=Memory(half_life_ms=base.half_life_ms, lag_ms=base.lag_ms, freeze_ms=base.freeze_ms),
+        clock=SeriesClock(settings.places),
+    )
+
+
+def watch_for(name: str, settings: Settings) -> Watch:
     """The watch that fits a metric's kind."""
     kinds: dict[str, type[CountWatch] | type[RatioWatch] | type[ShareWatch]] = {
         "count": CountWatch,
@@ -307,4 +322,4 @@ def watch_for(name: str, metric: Metric, watched: tuple[str, ...], *, bucket_ms:
         "ratio": RatioWatch,
         "distribution": ShareWatch,
     }
-    return kinds[metric.kind](name, metric, watched, bucket_ms=bucket_ms, warmup_ms=warmup_ms)
+    return kinds[settings.metrics[name].kind](name, settings)
