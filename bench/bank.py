@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rollguard.detectors.bank import RateBank, ShareBank
+from rollguard.detectors.bank import RateBank
 from rollguard.detectors.evidence import ratios_below
+from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import N_BINS
 
 BUCKET_MS = 10_000
@@ -40,7 +41,7 @@ def rates(n_series: int, *, odds: bool) -> tuple[Callable[[int], None], int]:
     bank.grow(np.zeros(n_series, dtype=np.int64))
     rng = np.random.default_rng(7)
     observed = rng.poisson(5.0, (1, n_series)).astype(np.float64)
-    exposure = rng.poisson(50.0, (1, n_series)).astype(np.float64) if odds else None
+    exposure = rng.poisson(50.0, (1, n_series)).astype(np.float64) if odds else np.ones((1, 1))
     there = np.ones(1, dtype=np.bool_)
     none = np.zeros(n_series, dtype=np.bool_)
 
@@ -56,12 +57,12 @@ def rates(n_series: int, *, odds: bool) -> tuple[Callable[[int], None], int]:
 def shares(n_series: int) -> tuple[Callable[[int], None], int]:
     """A bank of distributions, past its warm-up; steps through one bucket."""
     bank = ShareBank("higher", bucket_ms=BUCKET_MS, warmup_ms=0)
-    bank.grow(n_series)
+    bank.grow(np.zeros(n_series, dtype=np.int64), np.stack([np.zeros(n_series, dtype=np.int64), np.arange(n_series)], axis=1))
     rng = np.random.default_rng(7)
     bank.baseline.learn_fine(np.arange(100), np.full(100, 10))
     bank.baseline.seen_epochs = bank.baseline.epochs_per_day - 1
     bank.warmup_epochs = 0
-    counts = rng.poisson(0.5, (1, n_series, N_BINS)).astype(np.float64)
+    counts = rng.poisson(0.5, (1, N_BINS, n_series)).astype(np.float32)
     there = np.ones(1, dtype=np.bool_)
     none = np.zeros(n_series, dtype=np.bool_)
 

@@ -27,8 +27,8 @@ Ints = npt.NDArray[np.int64]
 EPOCH_MS = 300_000
 #: The dead band is so many times the root mean square error the baseline has shown.
 BAND_PER_ERROR = 2.0
-#: Likelihood ratios worked out ahead of time: so many numbers at once stay in the cache.
-AHEAD = 1 << 16
+#: Likelihood ratios worked out ahead of time: so many at once stay in the cache.
+AT_ONCE = 1 << 16
 
 
 #: What a bank makes anew when it is restored.
@@ -94,15 +94,16 @@ class Bank:
         at = bucket - self.start
         if len(self.value) != self.recursion.sr.shape[1]:
             self.value = self.recursion.value()
-        if self.present[at]:
-            if not self.ahead_of <= at < self.ahead_of + self.n_ahead:
-                self._look_ahead(at)
-            self.value = self.recursion.step(self.room[at - self.ahead_of])
+        if not self.present[at]:
+            return self.value
+        if not self.ahead_of <= at < self.ahead_of + self.n_ahead:
+            self._look_ahead(at)
+        self.value = self.recursion.step(self.room[at - self.ahead_of])
         return self.value
 
     def _look_ahead(self, at: int) -> None:
         shape = self.recursion.sr.shape
-        most = max(1, AHEAD // max(self.recursion.sr.size, 1))
+        most = max(1, AT_ONCE // max(self.recursion.sr.size, 1))
         if self.room.shape[1:] != shape or len(self.room) != most:
             self.room = np.empty((most, *shape), dtype=np.float32)
         self.ahead_of, self.n_ahead = at, min(most, len(self.present) - at)
@@ -179,8 +180,8 @@ class RateBank(Bank):
         self.ready: Bools = np.zeros(0, dtype=bool)
         self.slack: Singles = self.rate
         self.value: Singles = self.rate
-        self.hits: Floats = np.zeros(0)
-        self.width: Floats = np.zeros(0)
+        self.hits: Singles = self.rate
+        self.width: Singles = self.rate
         self._rederive()
 
     def _rederive(self) -> None:
@@ -200,12 +201,12 @@ class RateBank(Bank):
         self.baseline.grow(parents, regions)
         self.recursion.grow(extra)
         self.recent.grow(extra)
-        self.hits = np.concatenate([self.hits, np.zeros(extra)])
-        self.width = np.concatenate([self.width, np.zeros(extra)])
+        more = np.zeros(extra, dtype=np.float32)
+        self.hits, self.width = np.concatenate([self.hits, more]), np.concatenate([self.width, more])
         if self.epoch is not None:
             self._prepare(self.epoch)
 
-    def load(self, start: int, observed: Floats, exposure: Floats, present: Bools) -> Accounts:
+    def load(self, start: int, observed: Floats, exposure: Floats, present: Bools) -> None:
         """Take in buckets that lie in one epoch; `step` then goes through them.
 
         Parameters
@@ -221,22 +222,24 @@ class RateBank(Bank):
         """
         epoch = start // self.buckets_per_epoch
         if epoch != self.epoch:
-            self.hits, self.width = np.zeros(self.baseline.n_series), np.zeros(self.baseline.n_series)
+            self.hits, self.width = (np.zeros(self.baseline.n_series, dtype=np.float32) for _ in range(2))
             self._prepare(epoch)
         if not present.all():
             observed, exposure = np.where(present[:, None], observed, 0.0), np.where(present[:, None], exposure, 0.0)
         self.loaded(start, present)
         self.x = observed.astype(np.float32)
-        if self.coefficients is not None:
-            np.minimum(self.x, self.coefficients.loudest, out=self.x)
         self.w = exposure.astype(np.float32)
-        self.recent.take(start, self.x, self.w, present)
-        for x, w in zip(observed, exposure, strict=True):
+        for x, w in zip(self.x, self.w, strict=True):
             self.hits += x
             self.width += w
-        rate = np.nan_to_num(self.rate).astype(np.float64)
+        if self.coefficients is not None:
+            np.minimum(self.x, self.coefficients.loudest, out=self.x)
+        self.recent.take(start, self.x, self.w, present)
+
+    def accounts(self, observed: Floats, exposure: Floats) -> Accounts:
+        """What the baseline expects of some buckets of the epoch under way; arguments as for `load`, zero where they are missing."""
+        rate, scatter = self.rate.astype(np.float64), self.scatter.astype(np.float64)
         expected = exposure * rate
-        scatter = self.scatter.astype(np.float64)
         noise = scatter * (1.0 + rate) if self.odds else scatter
         return Accounts(observed, expected, expected * noise, self.error.astype(np.float64))
 
@@ -246,15 +249,14 @@ class RateBank(Bank):
         if c is None:
             out[:] = 0.0
             return
-        until = at + len(out)
-        np.multiply(self.x[at:until, None, :], c.weight, out=out)
-        if self.odds:
-            if self.spare.shape != c.constant.shape:
-                self.spare = np.empty_like(c.constant)
-            for each, w in zip(out, self.w[at:until], strict=True):
+        for each, x, w in zip(out, self.x[at:], self.w[at:], strict=False):
+            np.multiply(x, c.weight, out=each)
+            if self.odds:
+                if self.spare.shape != c.constant.shape:
+                    self.spare = np.empty_like(c.constant)
                 np.subtract(each, np.multiply(w, c.constant, out=self.spare), out=each)
-        else:
-            out -= c.constant
+            else:
+                np.subtract(each, c.constant, out=each)
 
     def nats(self, bucket: int, rows: Ints) -> Floats:
         """See `Bank`."""
@@ -277,8 +279,7 @@ class RateBank(Bank):
     def close_epoch(self, suspected: Bools) -> None:
         """End the epoch: the baseline learns from it, except for the series under suspicion."""
         if self.epoch is not None:
-            hits, width = self.hits.astype(np.float32), self.width.astype(np.float32)
-            self.baseline.learn(Epoch(self.epoch, hits, width, width * np.nan_to_num(self.rate), suspected))
+            self.baseline.learn(Epoch(self.epoch, self.hits, self.width, self.width * self.rate, suspected))
             self.epoch = None
 
     def describe(self, tilt: int) -> str:
@@ -288,6 +289,8 @@ class RateBank(Bank):
     def _prepare(self, epoch: int) -> None:
         self.epoch = epoch
         self.rate = self.baseline.rate(epoch)
+        # What has learnt nothing expects nothing.
+        self.rate[np.isnan(self.rate)] = 0.0
         error = self.baseline.error()
         self.scatter, self.error = error.scatter, error.relative
         self.ready = (self.baseline.columns["epochs"] >= self.warmup_epochs) & (self.rate > 0.0)

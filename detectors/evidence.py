@@ -7,6 +7,7 @@ multiplication, one subtraction and one `exp` a tilt. Columns are float32, tilts
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,6 @@ Reals = npt.NDArray[np.floating[Any]]
 
 #: A single bucket speaks no louder than so many nats, whatever it holds: one absurd value must not decide alone.
 LOUDEST_NATS = 25.0
-#: Below this the logarithm of 1 + u is its series: float32 keeps no digits of it otherwise.
-_SMALL = 0.05
 
 
 @dataclass(slots=True)
@@ -68,17 +67,23 @@ def ratios_below(smallest: float, deepest: float = 0.03, n: int = 8) -> Floats:
     return np.geomspace(1.0 / (1.0 + smallest), deepest, n)
 
 
-def _null(mean: Reals, band: Reals, factors: Floats) -> tuple[Singles, Singles]:
-    """Mean at the edge of the dead band, and the tilts' factors as a column."""
+def _nulls(mean: Reals, band: Reals) -> tuple[Singles, Singles]:
+    """Means at the two edges of the dead band."""
     single, wide = mean.astype(np.float32), (1.0 + band).astype(np.float32)
-    column = factors.astype(np.float32)[:, None]
-    return np.where(column > 1.0, single * wide, single / wide), column
+    return single / wide, single * wide
 
 
 def _log1p(u: Singles) -> Singles:
-    # numpy has no vector instructions for log1p; log has, but loses the digits of a small u.
-    series = u * (1.0 - u * (0.5 - u * (np.float32(1.0 / 3.0) - u * (0.25 - u * np.float32(0.2)))))
-    return np.where(np.abs(u) < _SMALL, series, np.log(1.0 + u))
+    # numpy has no vector instructions for log1p; log has, but loses the digits of a small u: this gives them back (W. Kahan).
+    v = u + np.float32(1.0)
+    log = np.log(v)
+    v -= np.float32(1.0)
+    none = v == 0.0
+    v[none] = 1.0
+    log *= u
+    log /= v
+    np.copyto(log, u, where=none)
+    return log
 
 
 def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats) -> Coefficients:
@@ -104,13 +109,20 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
     ----------
     M. Hoehle, M. Paul, "Count data regression charts for the monitoring of surveillance time series", CSDA 52, 2008.
     """
-    null, column = _null(mean, band, factors)
+    found = _Rows(len(factors), len(mean))
+    nulls = _nulls(mean, band)
     alpha = np.maximum(dispersion, 0.0).astype(np.float32)
-    # log((m1 + r) / (m0 + r)) with r = 1 / alpha; divided by alpha it tends to m1 - m0, the Poisson case.
-    apart = null * (column - 1.0)
-    spread = _log1p(alpha * apart / (1.0 + alpha * null))
-    constant = np.where(alpha > 1e-6, spread / np.maximum(alpha, np.float32(1e-6)), apart)
-    return _bounded(np.log(column) - spread, constant, null * column, 1.0)
+    poisson = np.flatnonzero(alpha <= 1e-6)
+    size = np.float32(1.0) / np.maximum(alpha, np.float32(1e-6))
+    saturation = [alpha * null / (np.float32(1.0) + alpha * null) for null in nulls]
+    for k, factor in enumerate(factors.tolist()):
+        null, apart = nulls[factor > 1.0], np.float32(factor - 1.0)
+        # log((m1 + r) / (m0 + r)) with r = 1 / alpha; times r it tends to m1 - m0, the Poisson case.
+        spread = _log1p(apart * saturation[factor > 1.0])
+        constant = spread * size
+        constant[poisson] = apart * null[poisson]
+        found.row(k, np.float32(math.log(factor)) - spread, constant, hits=null * np.float32(factor), exposure=np.float32(1.0))
+    return found.done()
 
 
 def odds_coefficients(odds: Reals, band: Reals, temper: Reals, factors: Floats, exposure: Reals) -> Coefficients:
@@ -132,13 +144,54 @@ def odds_coefficients(odds: Reals, band: Reals, temper: Reals, factors: Floats, 
     Coefficients
         Exposure is the number of misses.
     """
-    null, column = _null(odds, band, factors)
-    scale = temper.astype(np.float32)
-    tilted = null * column
-    miss = _log1p((tilted - null) / (1.0 + null)) / scale
-    weight = np.log(column) / scale - miss
+    found = _Rows(len(factors), len(odds))
+    nulls = _nulls(odds, band)
+    lighter = np.float32(1.0) / temper.astype(np.float32)
     usual = exposure.astype(np.float32)
-    return _bounded(weight, miss, tilted * usual, usual)
+    chance = [null / (np.float32(1.0) + null) for null in nulls]
+    for k, factor in enumerate(factors.tolist()):
+        miss = _log1p(np.float32(factor - 1.0) * chance[factor > 1.0])
+        miss *= lighter
+        hits = nulls[factor > 1.0] * np.float32(factor)
+        hits *= usual
+        found.row(k, np.float32(math.log(factor)) * lighter - miss, miss, hits=hits, exposure=usual)
+    return found.done()
+
+
+class _Rows:
+    """Coefficients, tilt by tilt: a row of many series stays in the cache."""
+
+    def __init__(self, n_tilts: int, n: int) -> None:
+        self.weight: Singles = np.empty((n_tilts, n), dtype=np.float32)
+        self.constant: Singles = np.empty((n_tilts, n), dtype=np.float32)
+        self.loudest: Singles = np.full(n, np.inf, dtype=np.float32)
+        self.slack: Singles = np.zeros(n, dtype=np.float32)
+
+    def row(self, k: int, weight: Singles, constant: Singles, *, hits: Singles, exposure: Singles | np.float32) -> None:
+        """Take in a tilt; one whose exposure alone would speak louder than a bucket may is scaled down."""
+        taken = constant * exposure
+        loudest = np.abs(taken)
+        if float(loudest.max(initial=0.0)) > LOUDEST_NATS:
+            # A power below one of a likelihood ratio keeps its mean below one (Jensen), so the bound costs speed alone.
+            scale = np.minimum(np.float32(LOUDEST_NATS) / np.maximum(loudest, np.float32(1e-12)), np.float32(1.0))
+            weight *= scale
+            constant *= scale
+            taken *= scale
+        self.weight[k], self.constant[k] = weight, constant
+        hits *= weight
+        hits -= taken
+        rising = bool(weight.max(initial=0.0) > 0.0)
+        self.slack += overshoot(hits, weight if rising else None)
+        if rising:
+            # Only hits that speak for a tilt are bounded: those that speak against every tilt may do so as they are.
+            taken += np.float32(LOUDEST_NATS)
+            taken /= np.maximum(weight, np.float32(1e-30))
+            np.minimum(self.loudest, taken, out=self.loudest)
+
+    def done(self) -> Coefficients:
+        """All tilts together."""
+        self.slack /= np.float32(max(len(self.weight), 1))
+        return Coefficients(self.weight, self.constant, self.loudest, self.slack)
 
 
 def bin_constants(shares: Reals, tilts: Reals, band: Reals) -> Singles:
@@ -202,29 +255,18 @@ def quietened(nats: Singles) -> Singles:
     return nats
 
 
-def _bounded(weight: Singles, constant: Singles, hits: Singles, exposure: Singles | float) -> Coefficients:
-    """Scale down tilts whose exposure alone would speak louder than a bucket may, and say how many hits may speak."""
-    # A power below one of a likelihood ratio keeps its mean below one (Jensen), so the bound costs speed alone.
-    scale = np.minimum(LOUDEST_NATS / np.maximum(np.abs(constant * exposure), np.float32(1e-12)), 1.0)
-    weight, constant = weight * scale, constant * scale
-    with np.errstate(divide="ignore"):
-        # Only hits that speak for a tilt are bounded: those that speak against every tilt may do so as they are.
-        most = np.where(weight > 0.0, (LOUDEST_NATS + constant * exposure) / np.abs(weight), np.inf)
-    loudest = most.min(axis=0)
-    return Coefficients(weight, constant, loudest, overshoot(weight * hits - constant * exposure, weight))
+def overshoot(gain: Singles, jump: Singles | None) -> Singles:
+    """How far the statistic of a tilt jumps past a threshold: E[exp(-overshoot)].
 
-
-def overshoot(gain: Singles, weight: Singles) -> Singles:
-    """How far the mixture jumps past a threshold: the mean over tilts of E[exp(-overshoot)].
-
-    An e-detector stopped at A runs about A divided by this many buckets to a false alarm, so a threshold may be lower by it.
+    An e-detector stopped at A runs about A divided by the mean of this over its tilts to a false alarm, so a threshold
+    may be lower by it.
 
     Parameters
     ----------
-    gain : (n_tilts, n_series) float32
+    gain : (n_series,) float32
         Mean nats of a bucket if the tilt is true.
-    weight : (n_tilts, n_series) float32
-        Nats of one hit.
+    jump : (n_series,) float32 or None
+        Nats of one hit, where hits speak for the tilt.
 
     Returns
     -------
@@ -240,6 +282,12 @@ def overshoot(gain: Singles, weight: Singles) -> Singles:
     ----------
     D. Siegmund, "Sequential Analysis", 1985, ch. VIII and X.
     """
-    normal = np.exp(-0.583 * np.sqrt(2.0 * np.maximum(gain, 0.0)))
-    jump = np.maximum(weight, np.float32(1e-6))
-    return np.asarray(np.minimum(normal, -np.expm1(-jump) / jump).mean(axis=0), dtype=np.float32)
+    left: Singles = np.maximum(gain, np.float32(0.0))
+    np.sqrt(left, out=left)
+    left *= np.float32(-0.583 * 2.0**0.5)
+    np.exp(left, out=left)
+    if jump is not None:
+        # Below a hundredth of a nat it is 1 - w / 2, and float32 would keep no digits of it.
+        size = np.maximum(jump, np.float32(0.01))
+        np.minimum(left, (np.float32(1.0) - np.exp(-size)) / size, out=left)
+    return left

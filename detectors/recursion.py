@@ -61,14 +61,14 @@ class Recursion:
             Value of each series' e-detector, at most `CEILING`.
         """
         sr = self.sr
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             sr += 1.0
             sr *= ratio
             value = self.value()
         if float(value.max(initial=0.0)) > CEILING:
-            high = np.flatnonzero(value > CEILING)
-            sr[:, high] = np.minimum(sr[:, high], CEILING)
-            value[high] = CEILING
+            rows = np.flatnonzero(value > CEILING)
+            sr[:, rows] = np.minimum(sr[:, rows], CEILING)
+            value[rows] = CEILING
         return value
 
     def value(self) -> Singles:

@@ -55,6 +55,13 @@ class SeriesTree:
         return self._frozen
 
     @property
+    def part_of(self) -> Ints:
+        """(n_series,) int64: number of a finest series' path, by its row; 0 for other rows."""
+        number = np.zeros(len(self._names), dtype=np.int64)
+        number[[path[-1] for path in self.paths]] = np.arange(len(self.paths))
+        return number
+
+    @property
     def regions(self) -> list[str | None]:
         """Region of each row, None for one that pools over them."""
         return [name.label("region") for name in self._names]

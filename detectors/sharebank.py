@@ -11,7 +11,7 @@ from rollguard.detectors.bank import BAND_PER_ERROR, BANK_DERIVED, EPOCH_MS, Acc
 from rollguard.detectors.evidence import Floats, Singles, bin_constants, overshoot, quietened
 from rollguard.detectors.onset import Onset
 from rollguard.detectors.recursion import CEILING, Recursion
-from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch
+from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch, ShareTilts
 from rollguard.detectors.sums import sums_by_row
 
 __all__ = ["ShareBank"]
@@ -54,7 +54,7 @@ class ShareBank(Bank):
         self.scatter: Singles = np.zeros(0, dtype=np.float32)
         #: Per level of pooling what each tilt takes per event of each finest series.
         self.constants: list[Singles] = []
-        self.tilts: Singles = np.zeros((len(self.names), N_BINS), dtype=np.float32)
+        self.tilts: ShareTilts | None = None
         self.ready: Bools = np.zeros(0, dtype=bool)
         self.slack: Singles = self.scatter
         self.value: Singles = self.scatter
@@ -73,57 +73,62 @@ class ShareBank(Bank):
         self.baseline.grow(parents, paths)
         self.recursion.grow(extra)
         self.age = np.concatenate([self.age, np.zeros((len(self.names), extra), dtype=np.float32)], axis=1)
-        self.sums = np.concatenate([self.sums, np.zeros((N_BINS, extra), dtype=np.float32)], axis=1)
+        self.sums = np.concatenate([self.sums, np.zeros((N_BINS, len(paths) - self.sums.shape[1]), dtype=np.float32)], axis=1)
         if self.epoch is not None:
             self._prepare(self.epoch)
 
-    def load(self, start: int, counts: Singles, present: Bools) -> Accounts:
+    def load(self, start: int, counts: Singles, present: Bools) -> None:
         """Take in buckets that lie in one epoch; `step` then goes through them.
 
         Parameters
         ----------
         start : int
             Index of the first bucket.
-        counts : (n_buckets, n_bins, n_series) float32
-            Events in each quantile bin.
+        counts : (n_buckets, n_bins, n_parts) float32
+            Events of each finest series in each quantile bin; zero in a missing bucket.
         present : (n_buckets,) bool
             False: the bucket is missing.
         """
         epoch = start // self.buckets_per_epoch
         if epoch != self.epoch:
-            self.sums = np.zeros((N_BINS, self.baseline.n_series), dtype=np.float32)
+            self.sums = np.zeros((N_BINS, len(self.baseline.paths)), dtype=np.float32)
             self._prepare(epoch)
-        used = counts if present.all() else np.where(present[:, None, None], counts, np.float32(0.0))
         self.loaded(start, present)
-        self.counts = used
-        for each in used:
+        self.counts = counts
+        for each in counts:
             self.sums += each
-        outer = used[:, OUTER[0]].astype(np.float64)
+
+    def accounts(self, counts: Singles) -> Accounts:
+        """What the baseline expects of some buckets of the epoch under way; counts as for `load`."""
+        outer = counts[:, OUTER[0]].astype(np.float64)
         for j in OUTER[1:]:
-            outer += used[:, j]
+            outer += counts[:, j]
         # What to expect of a pooled series follows from which of its parts the events came: a mix that shifts is no change.
-        trials = _events(used, axis=1).astype(np.float64) * self.outer_share
-        expected = self.baseline.pool(trials)
-        variance = self.baseline.pool(trials * (1.0 - self.outer_share)) * self.scatter
-        return Accounts(outer, expected, variance, np.zeros(self.baseline.n_series))
+        share = self.outer_share[self.baseline.finest]
+        trials = np.stack([_events(each) for each in counts]).astype(np.float64) * share if len(counts) else outer
+        pool = self.baseline.pool
+        return Accounts(pool(outer), pool(trials), pool(trials * (1.0 - share)) * self.scatter, np.zeros(self.baseline.n_series))
 
     def step(self, bucket: int) -> Singles:
         """See `Bank`."""
-        if not self.present[bucket - self.start]:
+        at = bucket - self.start
+        if not self.present[at]:
             return super().step(bucket)
+        if len(self.value) != self.recursion.sr.shape[1]:
+            self.value = self.recursion.value()
+        if self.room.shape[1:] != self.recursion.sr.shape:
+            self.room = np.empty((1, *self.recursion.sr.shape), dtype=np.float32)
+        ratio = self.room[0]
+        self._one(self.counts[at], ratio)
+        np.exp(ratio, out=ratio)
         # Before the recursion: each start that is already in the sum grows older by a bucket.
         self.age += self.recursion.sr
-        value = super().step(bucket)
+        self.value = self.recursion.step(ratio)
         with np.errstate(over="ignore", under="ignore"):
-            self.age *= self.room[bucket - self.start - self.ahead_of]
-        if float(value.max(initial=0.0)) >= CEILING:
+            self.age *= ratio
+        if float(self.value.max(initial=0.0)) >= CEILING:
             np.minimum(self.age, np.float32(1e36), out=self.age)
-        return value
-
-    def nats_into(self, at: int, out: Singles) -> None:
-        """See `Bank`."""
-        for each, counts in zip(out, self.counts[at : at + len(out)], strict=True):
-            self._one(counts, each)
+        return self.value
 
     def nats(self, bucket: int, rows: Ints) -> Floats:
         """See `Bank`."""
@@ -131,27 +136,42 @@ class ShareBank(Bank):
         out = np.zeros(self.recursion.sr.shape, dtype=np.float32)
         if self.present[at]:
             self._one(self.counts[at], out)
-        return out[:, rows].T.astype(np.float64)
+        return np.asarray(out[:, rows].T, dtype=np.float64)
 
     def _one(self, counts: Singles, out: Singles) -> None:
         """Nats of one bucket: of a pooled series the sum over its parts, so that its evidence never depends on their mix."""
-        out[:] = 0.0
-        if not self.constants or not self.ready.any():
+        tilts, n_parts = self.tilts, counts.shape[1]
+        if tilts is None or not self.ready.any():
+            out[:] = 0.0
             return
         finest = self.baseline.finest
-        # A part that is too young to know its own shares has no say in the pooled series either.
-        spoken = np.where(self.ready[finest], counts[:, finest], np.float32(0.0))
-        score = np.zeros((len(self.names), len(finest)), dtype=np.float32)
+        ready = self.ready[finest]
+        if not ready.all():
+            # A part that is too young to know its own shares has no say in the pooled series either.
+            counts = np.where(ready, counts, np.float32(0.0))
+        score = np.zeros((len(tilts.basis), n_parts), dtype=np.float32)
         for j in range(N_BINS):
-            score += self.tilts[:, j, None] * spoken[j]
-        n = _events(spoken, axis=0)
+            for way in np.flatnonzero(tilts.basis[:, j]).tolist():
+                score[way] += tilts.basis[way, j] * counts[j]
+        n = _events(counts)
+        last = len(self.constants) - 1
+        pooled = np.zeros(out.shape) if last else None
+        part = np.empty((len(tilts.of), n_parts), dtype=np.float32)
         for level, constant in enumerate(self.constants):
+            for at, (of, step) in enumerate(zip(tilts.of.tolist(), tilts.step, strict=True)):
+                np.multiply(n, constant[at], out=part[at])
+                np.subtract(step * score[of], part[at], out=part[at])
             rows = self.baseline.paths[:, level]
-            part = score - n * constant
-            if level == len(self.constants) - 1:
+            if pooled is None:
                 out[:, rows] = part
+            elif level == last:
+                pooled[:, rows] = part
+            elif not level:
+                pooled[:, 0] += np.add.accumulate(part, axis=1, dtype=np.float64)[:, -1] if n_parts else 0.0
             else:
-                out += sums_by_row(part, rows, out.shape[1])
+                pooled += sums_by_row(part, rows, out.shape[1])
+        if pooled is not None:
+            out[:] = pooled
         out /= self.scatter
         np.maximum(out, np.float32(QUIETEST_NATS), out=out)
         quietened(out)
@@ -173,7 +193,7 @@ class ShareBank(Bank):
     def close_epoch(self, suspected: Bools) -> None:
         """End the epoch, as in `RateBank`."""
         if self.epoch is not None:
-            self.baseline.learn(ShareEpoch(self.sums.copy(), suspected))
+            self.baseline.learn(ShareEpoch(self.baseline.pool(self.sums).astype(np.float32), suspected))
             self.epoch = None
 
     def describe(self, tilt: int) -> str:
@@ -186,41 +206,42 @@ class ShareBank(Bank):
         self.scatter = self.baseline.scatter()
         self.slack = np.ones(n, dtype=np.float32)
         if self.baseline.cut is None or not n:
-            self.ready, self.constants, self.outer_share = np.zeros(n, dtype=bool), [], np.zeros(n)
+            self.ready, self.constants, self.tilts, self.outer_share = np.zeros(n, dtype=bool), [], None, np.zeros(n)
             return
         shares = self.baseline.shares()
         self.ready = self.baseline.epochs >= self.warmup_epochs
         self.tilts = self.baseline.tilts()
-        lean = self.baseline.lean(shares)
-        band = np.maximum(np.float32(LEAST_LEAN), np.float32(BAND_PER_ERROR) * lean)
+        factors = self.tilts.factors
+        band = np.maximum(np.float32(LEAST_LEAN), np.float32(BAND_PER_ERROR) * self.baseline.lean(shares))
         # For each way of pooling: the parts' constants, with the error that their pooled series has shown.
-        finest = self.baseline.finest
-        parts = shares[:, finest]
-        self.constants = [bin_constants(parts, self.tilts, band[:, rows]) for rows in self.baseline.paths.T]
-        self.outer_share = _events(shares[list(OUTER)], axis=0).astype(np.float64)
-        self.slack = self._slack(shares, bin_constants(shares, self.tilts, band))
+        parts = shares[:, self.baseline.finest]
+        self.constants = [bin_constants(parts, factors, band[:, rows]) for rows in self.baseline.paths.T]
+        self.outer_share = _events(shares[list(OUTER)]).astype(np.float64)
+        self.slack = self._slack(shares, factors, bin_constants(shares, factors, band))
         if not self.ready.all():
             self.recursion.forget(~self.ready)
             self.age[:, ~self.ready] = 0.0
 
-    def _slack(self, shares: Singles, constants: Singles) -> Singles:
+    def _slack(self, shares: Singles, factors: Singles, constants: Singles) -> Singles:
         """Overshoot of the mixture, from what a usual bucket would gain under each tilt."""
         usual = self.baseline.volume() / np.float32(self.buckets_per_epoch)
         mean = np.zeros_like(constants)
         mass = np.zeros_like(constants)
         for j in range(N_BINS):
-            weight = np.exp(self.tilts[:, j, None]) * shares[j]
+            weight = np.exp(factors[:, j, None]) * shares[j]
             mass += weight
-            mean += weight * self.tilts[:, j, None]
-        each = (mean / mass - constants) / self.scatter
-        loudest = (self.tilts.max(axis=1)[:, None] - constants) / self.scatter
-        return overshoot(each * usual, loudest)
+            mean += weight * factors[:, j, None]
+        each = np.divide(mean, mass) - constants
+        loudest = factors.max(axis=1)[:, None] - constants
+        slack = np.zeros(len(usual), dtype=np.float32)
+        for gain, jump in zip(each * (usual / self.scatter), np.divide(loudest, self.scatter), strict=True):
+            slack += overshoot(gain, jump)
+        return slack / np.float32(len(each))
 
 
-def _events(counts: Singles, axis: int) -> Singles:
+def _events(counts: Singles) -> Singles:
     """Sum over bins, one by one."""
-    bins = np.moveaxis(counts, axis, 0)
-    total: Singles = bins[0].copy()
-    for each in bins[1:]:
+    total: Singles = counts[0].copy()
+    for each in counts[1:]:
         total += each
     return total

@@ -6,6 +6,7 @@ shares, shrunk to the pooled ones.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from rollguard.detectors.evidence import Floats, Singles
 from rollguard.detectors.sums import column_sum, sums_by_row
 
-__all__ = ["QUANTILES", "TILT_NAMES", "ShareBaseline", "bin_scores", "tilts_for"]
+__all__ = ["QUANTILES", "TILT_NAMES", "ShareBaseline", "ShareTilts", "bin_scores", "tilts_for"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -68,11 +69,38 @@ def bin_scores(shares: Floats) -> Floats:
     return np.array([normal.inv_cdf(min(max(float(m), 1e-4), 1.0 - 1e-4)) for m in middles])
 
 
-def tilts_for(shares: Floats, worse: str) -> tuple[Floats, Ints]:
-    """Log factors on each bin, and which name of `TILT_NAMES` each tilt carries.
+@dataclass(frozen=True, slots=True)
+class ShareTilts:
+    """Log factors on bins that are tested for: a few directions, each taken several steps far.
+
+    Attributes
+    ----------
+    basis : (n_directions, n_bins) float32
+        Directions.
+    of : (n_tilts,) int64
+        Direction of each tilt.
+    step : (n_tilts,) float32
+        How far along it: the log factor on bin j is `step * basis[of, j]`.
+    names : (n_tilts,) int64
+        Which of `TILT_NAMES` each tilt carries.
+    """
+
+    basis: Singles
+    of: Ints
+    step: Singles
+    names: Ints
+
+    @property
+    def factors(self) -> Singles:
+        """(n_tilts, n_bins) float32: the log factors themselves."""
+        return self.step[:, None] * self.basis[self.of]
+
+
+def tilts_for(shares: Floats, worse: str) -> ShareTilts:
+    """Tilts that look where it hurts.
 
     Location alone would miss promises that turn absurd in both directions, the tails alone a general slow-down:
-    running all three in one mixture costs about one nat (see the table in docs/detection.md's sources).
+    running all three in one mixture costs about one nat (see docs/detection.md).
 
     Parameters
     ----------
@@ -80,29 +108,27 @@ def tilts_for(shares: Floats, worse: str) -> tuple[Floats, Ints]:
         Pooled shares.
     worse : {"higher", "lower", "both"}
         Direction that hurts.
-
-    Returns
-    -------
-    tuple of (n_tilts, n_bins) float64 and (n_tilts,) int64
     """
     scores = bin_scores(shares)
-    low, high = np.zeros(N_BINS), np.zeros(N_BINS)
+    low, high, lowest, highest = (np.zeros(N_BINS) for _ in range(4))
     low[:2], high[-2:] = 1.0, 1.0
-    lowest, highest = np.zeros(N_BINS), np.zeros(N_BINS)
     lowest[0], highest[-1] = 1.0, 1.0
-    rows: list[tuple[int, Floats]] = []
+    wanted: list[tuple[int, Floats, tuple[float, ...]]] = []
     if worse in ("higher", "both"):
-        rows += [(0, theta * scores) for theta in (0.25, 0.6, 1.2)]
-        rows += [(4, np.log(factor) * high) for factor in (4.0, 15.0)]
+        wanted += [(0, scores, (0.25, 0.6, 1.2)), (4, high, (math.log(4.0), math.log(15.0)))]
     if worse in ("lower", "both"):
-        rows += [(1, -theta * scores) for theta in (0.25, 0.6, 1.2)]
-        rows += [(3, np.log(factor) * low) for factor in (4.0, 15.0)]
+        wanted += [(1, -scores, (0.25, 0.6, 1.2)), (3, low, (math.log(4.0), math.log(15.0)))]
     if worse == "both":
-        rows += [(2, np.log(factor) * (low + high)) for factor in (3.0, 15.0)]
+        wanted += [(2, low + high, (math.log(3.0), math.log(15.0)))]
     # Values hardly ever seen before: each speaks for several nats, so a few absurd promises are enough.
-    rare = {"higher": (4, highest), "lower": (3, lowest), "both": (2, lowest + highest)}[worse]
-    rows += [(rare[0], np.log(factor) * rare[1]) for factor in (20.0, 100.0)]
-    return np.stack([tilt for _, tilt in rows]), np.array([name for name, _ in rows], dtype=np.int64)
+    name, rare = {"higher": (4, highest), "lower": (3, lowest), "both": (2, lowest + highest)}[worse]
+    wanted += [(name, rare, (math.log(20.0), math.log(100.0)))]
+    return ShareTilts(
+        basis=np.stack([basis for _, basis, _ in wanted]).astype(np.float32),
+        of=np.repeat(np.arange(len(wanted)), [len(steps) for _, _, steps in wanted]),
+        step=np.array([step for _, _, steps in wanted for step in steps], dtype=np.float32),
+        names=np.array([name for name, _, steps in wanted for _ in steps], dtype=np.int64),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +163,7 @@ class ShareBaseline:
     def __init__(self, epochs_per_day: int, worse: str) -> None:
         self.epochs_per_day = epochs_per_day
         self.worse = worse
-        self.names = tilts_for(np.full(N_BINS, 1.0 / N_BINS), worse)[1]
+        self.names = tilts_for(np.full(N_BINS, 1.0 / N_BINS), worse).names
         self.n_series = 0
         self.seen_epochs = 0
         self.fine: dict[int, int] = {}
@@ -195,19 +221,24 @@ class ShareBaseline:
             raise ValueError(msg)
         return np.searchsorted(self.cut, bins, side="left")
 
-    def pool(self, values: Floats) -> Floats:
-        """Replace what stands in the column of a pooled series by the sum of what its finest series hold.
+    def pool(self, parts: Floats | Singles) -> Floats:
+        """What each series holds, from what its finest series hold.
 
         Parameters
         ----------
-        values : (k, n_series) float64
+        parts : (k, n_parts) float
+
+        Returns
+        -------
+        (k, n_series) float64
         """
-        parts = values[:, self.finest]
-        total = np.zeros(values.shape)
-        last = self.paths.shape[1] - 1
+        total = np.zeros((len(parts), self.n_series))
         for level, rows in enumerate(self.paths.T):
-            if level == last:
+            if level == self.paths.shape[1] - 1:
                 total[:, rows] = parts
+            elif not level:
+                # All together; one after the other.
+                total[:, 0] = np.add.accumulate(parts, axis=1, dtype=np.float64)[:, -1] if parts.shape[1] else 0.0
             else:
                 total += sums_by_row(parts, rows, self.n_series)
         return total
@@ -235,10 +266,10 @@ class ShareBaseline:
         prior = np.float32(SCATTER_PRIOR_HOURS)
         return np.maximum((prior + self.scatter_sum) / (prior + self.scatter_weight), np.float32(1.0))
 
-    def tilts(self) -> Singles:
-        """(n_tilts, n_bins) log factors on the shares that are tested for."""
+    def tilts(self) -> ShareTilts:
+        """Log factors on the shares that are tested for."""
         pooled = (self.counts[:, 0] + np.float32(0.5)).astype(np.float64)
-        return tilts_for(pooled / column_sum(pooled), self.worse)[0].astype(np.float32)
+        return tilts_for(pooled / column_sum(pooled), self.worse)
 
     def lean(self, shares: Singles) -> Singles:
         """(n_tilts, n_series) root mean square lean of past hours along each tilt, 1 a whole tilt: the baseline's own error."""
@@ -251,7 +282,7 @@ class ShareBaseline:
         pooled = ((PRIOR_LEAN**2 * LEAN_PRIOR_HOURS + total) / (LEAN_PRIOR_HOURS + weight)).astype(np.float32)
         squared = (pooled * hours + self.lean_sum) / (hours + self.lean_weight)
         # The least error there can be: that of shares learnt from so many events (weights that fall by halves are worth twice their sum).
-        _, variance = _moments(shares, self.tilts())
+        _, variance = _moments(shares, self.tilts().factors)
         events = np.float32(2.0) * _down(self.counts) + np.float32(SHARE_PRIOR_EVENTS)
         lean: Singles = np.sqrt(np.maximum(squared, np.float32(1.0) / (np.maximum(variance, np.float32(1e-9)) * events)))
         return lean
@@ -286,7 +317,7 @@ class ShareBaseline:
     def _record(self, counts: Singles, weight: Singles) -> None:
         self.hour += weight * counts
         # What a pooled series should have follows from its parts.
-        self.hour_expected += weight * self.pool((_down(counts) * self.shares()).astype(np.float64)).astype(np.float32)
+        self.hour_expected += weight * self.pool((_down(counts) * self.shares())[:, self.finest]).astype(np.float32)
         self.epochs_in_hour += 1
         if self.epochs_in_hour < EPOCHS_PER_HOUR:
             return
@@ -303,7 +334,7 @@ class ShareBaseline:
         self.hour_expected = np.zeros_like(self.hour_expected)
 
     def _record_lean(self, apart: Singles) -> None:
-        tilts = self.tilts()
+        tilts = self.tilts().factors
         score = np.zeros_like(self.lean_sum)
         for j in range(N_BINS):
             score += tilts[:, j, None] * apart[j]

@@ -74,9 +74,9 @@ class Watch(Protocol):
 
 
 def _born(rows: KeyRows, chunk: Chunk) -> Floats:
-    """(n, n_series) or (n, 1) exposure of counts: 1, or 0 before a series was first seen."""
-    unborn = rows.unborn(chunk.start, chunk.n)
-    return np.where(unborn, 0.0, 1.0) if unborn.any() else np.ones((chunk.n, 1))
+    """(n, n_series) or (n, 1) exposure of counts: 1, or 0 in a missing bucket and before a series was first seen."""
+    unborn, missing = rows.unborn(chunk.start, chunk.n), chunk.missing[:, None]
+    return np.where(unborn | missing, 0.0, 1.0) if unborn.any() else np.where(missing, 0.0, 1.0)
 
 
 def _factors(metric: Metric) -> Floats:
@@ -146,7 +146,10 @@ class CountWatch(_OneBank):
         rows = self.rows.of(bucket, key, chunk.keys)
         self.bank.grow(np.array(self.tree.parents, dtype=np.int64), self.tree.regions)
         observed = dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
-        return self.bank.load(chunk.start, observed, _born(self.rows, chunk), ~chunk.missing)
+        observed[chunk.missing] = 0.0
+        exposure = _born(self.rows, chunk)
+        self.bank.load(chunk.start, observed, exposure, ~chunk.missing)
+        return self.bank.accounts(observed, exposure)
 
 
 class RatioWatch:
@@ -175,9 +178,12 @@ class RatioWatch:
         self.count.grow(parents, self.tree.regions)
         self.odds.grow(parents, self.tree.regions)
         observed = dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
+        observed[chunk.missing] = 0.0
         born = _born(self.rows, chunk)
-        self.odds.load(chunk.start, observed, self._exposure(chunk) * born, ~(chunk.missing | chunk.missing_other))
-        return self.count.load(chunk.start, observed, born, ~chunk.missing)
+        self.count.load(chunk.start, observed, born, ~chunk.missing)
+        both = ~(chunk.missing | chunk.missing_other)
+        self.odds.load(chunk.start, observed * both[:, None], self._exposure(chunk) * born * both[:, None], both)
+        return self.count.accounts(observed, born)
 
     def step(self, bucket: int) -> Singles:
         """See `Watch`."""
@@ -264,19 +270,24 @@ class ShareWatch(_OneBank):
         """See `Watch`."""
         bucket, key, fine, value = chunk.parts["bins"]
         rows = self.rows.of(bucket, key, chunk.keys)
-        n_series = len(self.tree.parents)
         paths = np.array(self.tree.paths, dtype=np.int64).reshape(-1, self.tree.n_levels)
+        n_parts = len(paths)
         self.bank.grow(np.array(self.tree.parents, dtype=np.int64), paths)
-        present = ~chunk.missing
+        counts = np.zeros((chunk.n, N_BINS, n_parts), dtype=np.float32)
+        coarse = None
         if self.bank.baseline.cut is None:
             self.bank.baseline.learn_fine(fine, value)
             self.splits = []
-            return self.bank.load(chunk.start, np.zeros((chunk.n, N_BINS, n_series), dtype=np.float32), present)
-        coarse = self.bank.baseline.coarse(fine)
-        flat = dense(chunk.n, n_series * N_BINS, bucket - chunk.start, coarse[:, None] * n_series + rows, value)
-        accounts = self.bank.load(chunk.start, flat.reshape(chunk.n, N_BINS, n_series).astype(np.float32), present)
-        self._split(chunk, coarse)
-        return accounts
+        else:
+            coarse = self.bank.baseline.coarse(fine)
+            part = self.tree.part_of[rows[:, -1]]
+            cells = dense(chunk.n, n_parts * N_BINS, bucket - chunk.start, (coarse * n_parts + part)[:, None], value)
+            counts = cells.reshape(counts.shape).astype(np.float32)
+            counts[chunk.missing] = 0.0
+        self.bank.load(chunk.start, counts, ~chunk.missing)
+        if coarse is not None:
+            self._split(chunk, coarse)
+        return self.bank.accounts(counts)
 
     def split(self, at: int) -> Split | None:
         """See `Watch`."""
