@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rollguard.detectors.baseline import FAST, Epoch, Memory, RateBaseline
 from rollguard.detectors.calendar import SeriesClock
-from rollguard.detectors.evidence import Coefficients, Floats, Singles, count_coefficients, odds_coefficients
+from rollguard.detectors.evidence import Coefficients, Floats, Singles, count_coefficients, odds_coefficients, quietened
 from rollguard.detectors.onset import Onset, Recent, onset_of
 from rollguard.detectors.recursion import Recursion
 
@@ -232,7 +232,7 @@ class RateBank(Bank):
         for x, w in zip(self.x, self.w, strict=True):
             self.hits += x
             self.width += w
-        if self.coefficients is not None:
+        if self.coefficients is not None and not self.odds:
             np.minimum(self.x, self.coefficients.loudest, out=self.x)
         self.recent.take(start, self.x, self.w, present)
 
@@ -255,6 +255,9 @@ class RateBank(Bank):
                 if self.spare.shape != c.constant.shape:
                     self.spare = np.empty_like(c.constant)
                 np.subtract(each, np.multiply(w, c.constant, out=self.spare), out=each)
+                loud = np.flatnonzero(x > c.loudest)
+                if len(loud):
+                    each[:, loud] = quietened(each[:, loud])
             else:
                 np.subtract(each, c.constant, out=each)
 
@@ -265,6 +268,7 @@ class RateBank(Bank):
             return np.zeros((len(rows), len(self.factors)))
         total = self.x[at, rows] * c.weight[:, rows]
         total -= self.w[at, rows] * c.constant[:, rows] if self.odds else c.constant[:, rows]
+        quietened(total)
         return np.asarray(total.T, dtype=np.float64)
 
     def best(self, row: int, bucket: int) -> tuple[int, Onset]:

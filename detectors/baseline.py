@@ -237,11 +237,13 @@ class RateBaseline:
         self.columns["parted"][rows] = 0.0
 
     def exposure(self) -> Singles:
-        """(n_series,) exposure of a usual epoch, by the epochs that wait to be learnt; 0 where none does."""
+        """(n_series,) exposure of a usual epoch: of those that wait to be learnt, else of those that made the level."""
         total = np.zeros(self.n_series, dtype=np.float32)
         for epoch in self.waiting:
             total += epoch.exposure
-        return total / np.float32(max(len(self.waiting), 1))
+        usual = total / np.float32(max(len(self.waiting), 1))
+        seen = np.minimum(self.columns["epochs"], np.float32(1.0 / (1.0 - self.decay)))
+        return np.where(usual > 0.0, usual, self.columns["level_exposure"] / np.maximum(seen, np.float32(1.0)))
 
     def waited(self, row: int, buckets_per_epoch: int, rate: float) -> tuple[Ints, npt.NDArray[np.float64], npt.NDArray[np.float64], int]:
         """First bucket, events and exposure of the epochs that wait to be learnt, of one series, and their length in buckets.

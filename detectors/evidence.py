@@ -46,7 +46,7 @@ class Coefficients:
     weight, constant : (n_tilts, n_series) float32
         Nats per hit, and nats per unit of exposure (a bucket, or a miss).
     loudest : (n_series,) float32
-        Hits that count of one bucket at most.
+        Hits of one bucket from which its log ratio may be louder than `LOUDEST_NATS`.
     slack : (n_series,) float32
         See `overshoot`.
     """
@@ -83,7 +83,8 @@ def _log1p(u: Singles) -> Singles:
     log *= u
     log /= v
     np.copyto(log, u, where=none)
-    return log
+    found: Singles = log
+    return found
 
 
 def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats) -> Coefficients:
@@ -119,9 +120,9 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
         null, apart = nulls[factor > 1.0], np.float32(factor - 1.0)
         # log((m1 + r) / (m0 + r)) with r = 1 / alpha; times r it tends to m1 - m0, the Poisson case.
         spread = _log1p(apart * saturation[factor > 1.0])
-        constant = spread * size
+        constant = np.multiply(spread, size)
         constant[poisson] = apart * null[poisson]
-        found.row(k, np.float32(math.log(factor)) - spread, constant, hits=null * np.float32(factor), exposure=np.float32(1.0))
+        found.row(k, np.float32(math.log(factor)) - spread, constant, hits=np.multiply(null, np.float32(factor)), exposure=np.float32(1.0))
     return found.done()
 
 
@@ -168,8 +169,8 @@ class _Rows:
         self.slack: Singles = np.zeros(n, dtype=np.float32)
 
     def row(self, k: int, weight: Singles, constant: Singles, *, hits: Singles, exposure: Singles | np.float32) -> None:
-        """Take in a tilt; one whose exposure alone would speak louder than a bucket may is scaled down."""
-        taken = constant * exposure
+        """Take in a tilt; one whose usual exposure alone would speak louder than a bucket may is scaled down."""
+        taken = np.multiply(constant, exposure)
         loudest = np.abs(taken)
         if float(loudest.max(initial=0.0)) > LOUDEST_NATS:
             # A power below one of a likelihood ratio keeps its mean below one (Jensen), so the bound costs speed alone.
@@ -184,6 +185,9 @@ class _Rows:
         self.slack += overshoot(hits, weight if rising else None)
         if rising:
             # Only hits that speak for a tilt are bounded: those that speak against every tilt may do so as they are.
+            if isinstance(exposure, np.ndarray):
+                # Where exposure varies, so many hits at least may speak; what they say is bounded where it is known.
+                taken[:] = 0.0
             taken += np.float32(LOUDEST_NATS)
             taken /= np.maximum(weight, np.float32(1e-30))
             np.minimum(self.loudest, taken, out=self.loudest)
@@ -216,18 +220,25 @@ def bin_constants(shares: Reals, tilts: Reals, band: Reals) -> Singles:
     ----------
     The exponential family tilt of a multinomial: L. Brown, "Fundamentals of Statistical Exponential Families", 1986, ch. 1.
     """
-    # The null may itself be tilted a little the same way (the baseline's own error), which makes it composite.
-    lean = np.minimum(band, 1.0).astype(np.float32)
-    single, steps = shares.astype(np.float32), tilts.astype(np.float32)
-    null = np.zeros(lean.shape, dtype=np.float32)
-    mgf = np.zeros_like(null)
-    room = np.empty_like(null)
-    for j in range(len(shares)):
-        np.exp(np.multiply(lean, steps[:, j, None], out=room), out=room)
-        room *= single[j]
-        null += room
-        mgf += room * np.exp(steps[:, j, None])
-    constants: Singles = np.log(mgf / null)
+    constants: Singles = np.empty((len(tilts), shares.shape[1]), dtype=np.float32)
+    single = shares.astype(np.float32)
+    for k, tilt in enumerate(tilts.tolist()):
+        # The null may itself be tilted a little the same way (the baseline's own error), which makes it composite.
+        lean = np.minimum(band[k], 1.0).astype(np.float32)
+        null: Singles = np.zeros(len(lean), dtype=np.float32)
+        for share, step in zip(single, tilt, strict=True):
+            if not step:
+                null += share
+        mgf = null.copy()
+        for share, step in zip(single, tilt, strict=True):
+            if step:
+                leaning = np.exp(lean * np.float32(step))
+                leaning *= share
+                null += leaning
+                leaning *= np.float32(math.exp(step))
+                mgf += leaning
+        mgf /= null
+        np.log(mgf, out=constants[k])
     return constants
 
 

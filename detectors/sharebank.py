@@ -12,7 +12,6 @@ from rollguard.detectors.evidence import Floats, Singles, bin_constants, oversho
 from rollguard.detectors.onset import Onset
 from rollguard.detectors.recursion import CEILING, Recursion
 from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch, ShareTilts
-from rollguard.detectors.sums import sums_by_row
 
 __all__ = ["ShareBank"]
 
@@ -22,6 +21,8 @@ Ints = npt.NDArray[np.int64]
 DAY_MS = 86_400_000
 #: Least dead band, as a fraction of each tilt.
 LEAST_LEAN = 0.1
+#: Shares move slowly: they are looked at anew every half an hour.
+REFRESH_EPOCHS = 6
 #: A bucket speaks no louder than so many nats against a tilt.
 QUIETEST_NATS = -80.0
 
@@ -75,7 +76,13 @@ class ShareBank(Bank):
         self.age = np.concatenate([self.age, np.zeros((len(self.names), extra), dtype=np.float32)], axis=1)
         self.sums = np.concatenate([self.sums, np.zeros((N_BINS, len(paths) - self.sums.shape[1]), dtype=np.float32)], axis=1)
         if self.epoch is not None:
-            self._prepare(self.epoch)
+            # A new series is not ready; it has its place all the same.
+            self.ready = np.concatenate([self.ready, np.zeros(extra, dtype=bool)])
+            self.outer_share = np.concatenate([self.outer_share, np.zeros(extra)])
+            one = np.ones(extra, dtype=np.float32)
+            self.scatter, self.slack = np.concatenate([self.scatter, one]), np.concatenate([self.slack, one])
+            more = np.zeros((len(self.names), len(paths) - (self.constants[0].shape[1] if self.constants else 0)), dtype=np.float32)
+            self.constants = [np.concatenate([each, more], axis=1) for each in self.constants]
 
     def load(self, start: int, counts: Singles, present: Bools) -> None:
         """Take in buckets that lie in one epoch; `step` then goes through them.
@@ -150,28 +157,20 @@ class ShareBank(Bank):
             # A part that is too young to know its own shares has no say in the pooled series either.
             counts = np.where(ready, counts, np.float32(0.0))
         score = np.zeros((len(tilts.basis), n_parts), dtype=np.float32)
+        out[:] = 0.0
         for j in range(N_BINS):
             for way in np.flatnonzero(tilts.basis[:, j]).tolist():
                 score[way] += tilts.basis[way, j] * counts[j]
         n = _events(counts)
-        last = len(self.constants) - 1
-        pooled = np.zeros(out.shape) if last else None
         part = np.empty((len(tilts.of), n_parts), dtype=np.float32)
-        for level, constant in enumerate(self.constants):
-            for at, (of, step) in enumerate(zip(tilts.of.tolist(), tilts.step, strict=True)):
-                np.multiply(n, constant[at], out=part[at])
-                np.subtract(step * score[of], part[at], out=part[at])
-            rows = self.baseline.paths[:, level]
-            if pooled is None:
-                out[:, rows] = part
-            elif level == last:
-                pooled[:, rows] = part
-            elif not level:
-                pooled[:, 0] += np.add.accumulate(part, axis=1, dtype=np.float64)[:, -1] if n_parts else 0.0
+        for level, constant in zip(self.baseline.levels, self.constants, strict=True):
+            np.multiply(n, constant, out=part)
+            for nats, of, step in zip(part, tilts.of.tolist(), tilts.step, strict=True):
+                np.subtract(step * score[of], nats, out=nats)
+            if level.span is not None:
+                out[:, level.span] = part
             else:
-                pooled += sums_by_row(part, rows, out.shape[1])
-        if pooled is not None:
-            out[:] = pooled
+                out[:, level.rows] = level.sums(part)
         out /= self.scatter
         np.maximum(out, np.float32(QUIETEST_NATS), out=out)
         quietened(out)
@@ -203,6 +202,8 @@ class ShareBank(Bank):
     def _prepare(self, epoch: int) -> None:
         self.epoch = epoch
         n = self.baseline.n_series
+        if self.tilts is not None and epoch % REFRESH_EPOCHS:
+            return
         self.scatter = self.baseline.scatter()
         self.slack = np.ones(n, dtype=np.float32)
         if self.baseline.cut is None or not n:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.evidence import Floats, Singles
-from rollguard.detectors.sums import column_sum, sums_by_row
+from rollguard.detectors.sums import Grouping, column_sum
 
 __all__ = ["QUANTILES", "TILT_NAMES", "ShareBaseline", "ShareTilts", "bin_scores", "tilts_for"]
 
@@ -181,6 +181,7 @@ class ShareBaseline:
         self.epochs_in_hour = 0
         self.waiting: deque[ShareEpoch] = deque()
         self.paths: Ints = np.zeros((0, 1), dtype=np.int64)
+        self.levels: list[Grouping] = []
         self.parents: Ints = np.zeros(0, dtype=np.int64)
 
     @property
@@ -203,6 +204,7 @@ class ShareBaseline:
         if extra <= 0:
             return
         self.paths = paths
+        self.levels = [Grouping(rows) for rows in paths.T]
         self.parents = parents
         for name in ("epochs", "frozen", "scatter_sum", "scatter_weight", "counts", "hour", "hour_expected", "lean_sum", "lean_weight"):
             setattr(self, name, _wider(getattr(self, name), extra))
@@ -233,14 +235,8 @@ class ShareBaseline:
         (k, n_series) float64
         """
         total = np.zeros((len(parts), self.n_series))
-        for level, rows in enumerate(self.paths.T):
-            if level == self.paths.shape[1] - 1:
-                total[:, rows] = parts
-            elif not level:
-                # All together; one after the other.
-                total[:, 0] = np.add.accumulate(parts, axis=1, dtype=np.float64)[:, -1] if parts.shape[1] else 0.0
-            else:
-                total += sums_by_row(parts, rows, self.n_series)
+        for level in self.levels:
+            total[:, level.rows] = level.sums(parts)
         return total
 
     def volume(self) -> Singles:

@@ -7,27 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["column_sum", "row_sums", "sums_by_row"]
+__all__ = ["Grouping", "column_sum", "totals"]
 
 Floats = npt.NDArray[np.float64]
 
-
-def row_sums(values: Floats) -> Floats:
-    """Sum over the last axis, column by column.
-
-    Parameters
-    ----------
-    values : (..., n) float64
-        n >= 1.
-
-    Returns
-    -------
-    (...) float64
-    """
-    total = values[..., 0].copy()
-    for k in range(1, values.shape[-1]):
-        total += values[..., k]
-    return total
+#: Columns added up pairwise.
+_BLOCK = 1024
 
 
 def column_sum(values: Floats) -> float:
@@ -35,28 +20,73 @@ def column_sum(values: Floats) -> float:
     return float(np.add.accumulate(values)[-1]) if len(values) else 0.0
 
 
-def sums_by_row(values: npt.NDArray[np.floating[Any]], rows: npt.NDArray[np.int64], n_rows: int) -> Floats:
-    """Sum over the parts that belong to the same row, in index order.
+def totals(values: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Sums over the columns of each row; appended zeros change nothing.
+
+    Blocks of a fixed length are added up pairwise, and blocks one after the other: quick, and the same however many columns there are.
 
     Parameters
     ----------
-    values : (k, n_parts) float64 or float32
-    rows : (n_parts,) int64
-        Row of each part, in 0..n_rows.
-    n_rows : int
+    values : (k, n) float
 
     Returns
     -------
-    (k, n_rows) float64
-        Zero for a row without parts.
+    (k,) float64
 
     Examples
     --------
-    >>> sums_by_row(np.array([[1.0, 2.0, 4.0]]), np.array([0, 2, 0]), 3)
-    array([[5., 0., 2.]])
+    >>> totals(np.array([[1.0, 2.0, 4.0], [0.5, 0.0, 0.0]]))
+    array([7. , 0.5])
     """
-    total = np.zeros((len(values), n_rows))
-    for k, each in enumerate(values):
-        # bincount adds one after the other; a product with a matrix of zeros and ones would not.
-        total[k] = np.bincount(rows, weights=each, minlength=n_rows)
+    k, n = values.shape
+    whole = n // _BLOCK * _BLOCK
+    rest = np.zeros((k, _BLOCK), dtype=values.dtype)
+    rest[:, : n - whole] = values[:, whole:]
+    sums = np.concatenate([np.add.reduce(values[:, :whole].reshape(k, -1, _BLOCK), axis=2), np.add.reduce(rest, axis=1)[:, None]], axis=1)
+    total: Floats = np.add.accumulate(sums, axis=1, dtype=np.float64)[:, -1]
     return total
+
+
+class Grouping:
+    """Which group each part belongs to, and how to add the parts of a group up, in the order of the parts.
+
+    Parameters
+    ----------
+    rows : (n_parts,) int64
+        Group of each part.
+
+    Examples
+    --------
+    >>> grouping = Grouping(np.array([0, 2, 0]))
+    >>> grouping.rows, grouping.sums(np.array([[1.0, 2.0, 4.0]]))
+    (array([0, 2]), array([[5., 2.]]))
+    """
+
+    def __init__(self, rows: npt.NDArray[np.int64]) -> None:
+        self.rows, self.inverse = np.unique(rows, return_inverse=True)
+        self.alone = len(self.rows) == len(rows)
+        #: Where groups of one part each stand one after another, no copy of millions of numbers is needed.
+        self.span = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) and (np.diff(rows) == 1).all() else None
+
+    def sums(self, values: npt.NDArray[np.floating[Any]]) -> Floats:
+        """Sums of each group.
+
+        Parameters
+        ----------
+        values : (k, n_parts) float
+
+        Returns
+        -------
+        (k, n_groups) float64
+            Of the groups in `rows`.
+        """
+        if len(self.rows) == 1:
+            return totals(values)[:, None]
+        found = np.zeros((len(values), len(self.rows)))
+        if self.alone:
+            found[:, self.inverse] = values
+            return found
+        for k, each in enumerate(values):
+            # bincount adds one after the other; a product with a matrix of zeros and ones would not.
+            found[k] = np.bincount(self.inverse, weights=each, minlength=len(self.rows))
+        return found
