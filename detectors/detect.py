@@ -23,7 +23,6 @@ from rollguard.detectors.recursion import Recursion
 from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import ShareBaseline, ShareEpoch, ShareTilts
-from rollguard.detectors.sums import Grouping
 from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, Watch, watch_for
 from rollguard.streams import Closed, Measure, StateCodec, measures
 
@@ -212,7 +211,7 @@ SUSPICION = np.float32(math.exp(SUSPICION_NATS))
 _CODEC = StateCodec(
     "detect",
     (
-        _Watched, Alarms, CountWatch, DayProfile, Epoch, Grouping, KeyRows, RateBank, RateBaseline, RatioWatch, Recent, Recursion,
+        _Watched, Alarms, CountWatch, DayProfile, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recent, Recursion,
         SeriesClock, SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareTilts, ShareWatch, WeekProfile,
     ),
 )  # fmt: skip

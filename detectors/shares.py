@@ -159,6 +159,7 @@ class ShareBaseline:
     """
 
     lag_epochs = LAG_EPOCHS
+    _derived = ("levels",)
 
     def __init__(self, epochs_per_day: int, worse: str) -> None:
         self.epochs_per_day = epochs_per_day
@@ -181,8 +182,11 @@ class ShareBaseline:
         self.epochs_in_hour = 0
         self.waiting: deque[ShareEpoch] = deque()
         self.paths: Ints = np.zeros((0, 1), dtype=np.int64)
-        self.levels: list[Grouping] = []
+        self._rederive()
         self.parents: Ints = np.zeros(0, dtype=np.int64)
+
+    def _rederive(self) -> None:
+        self.levels = [Grouping(rows) for rows in self.paths.T]
 
     @property
     def finest(self) -> Ints:
@@ -204,7 +208,7 @@ class ShareBaseline:
         if extra <= 0:
             return
         self.paths = paths
-        self.levels = [Grouping(rows) for rows in paths.T]
+        self._rederive()
         self.parents = parents
         for name in ("epochs", "frozen", "scatter_sum", "scatter_weight", "counts", "hour", "hour_expected", "lean_sum", "lean_weight"):
             setattr(self, name, _wider(getattr(self, name), extra))
