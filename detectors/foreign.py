@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.adapters import Adapter, Frame, adapter_of, tried
+from rollguard.detectors.adapters import HARMLESS, Adapter, Frame, adapter_of, tried
 from rollguard.detectors.conformal import KAPPAS, Calibration, correlation_time
 from rollguard.detectors.recipe import ModelError, Recipe, span_of
 
@@ -34,6 +34,8 @@ BETWEEN = 64
 _STAGGER = 37
 #: A model that cannot say anything of so many values in a row is built anew.
 PATIENCE = 16
+#: Scores that are worth fewer independent ones than this are no calibration: they follow each other too closely, or still drift.
+INDEPENDENT = 20
 #: A series is learnt from again after so many epochs (12 hours) under suspicion, as our own baselines do.
 FREEZE_EPOCHS = 144
 #: A bet loses this many nats in each bucket on its way to an onset: what a drift detector says once is over after an hour of 10 s.
@@ -113,7 +115,7 @@ class Cell:
         Buckets since the series began, missing ones too.
     """
 
-    _derived = ("adapter", "calibration", "frame", "in_row", "temper")
+    _derived = ("adapter", "calibration", "debt", "frame", "in_row", "settled", "temper")
 
     def __init__(self, recipe: Recipe, worse: str, memory: int, fewest: int, warmup: int) -> None:
         self.recipe = recipe
@@ -131,6 +133,8 @@ class Cell:
         self._rederive()
 
     def _rederive(self) -> None:
+        self.debt = 0
+        self.in_row = 0
         self._build()
         for value, frozen in zip(self.recent, self.frozen, strict=True):
             self._show(value, frozen=frozen)
@@ -138,7 +142,7 @@ class Cell:
     @property
     def ready(self) -> bool:
         """The model is built, and scores enough are known to judge the next by."""
-        return self.built and len(self.calibration) >= self.fewest // 4
+        return self.settled and len(self.calibration) >= self.fewest // 4
 
     def build_if_due(self) -> bool:
         """Build the model from its past again, if that has grown enough since the last time."""
@@ -168,7 +172,7 @@ class Cell:
         nats : tuple of float, or None
             What each bet wins; None: nothing can be said.
         refusals : int
-            How often the model failed.
+            1 if the model failed, else 0.
         renewed : bool
             It failed once too often, and was built anew without a past.
         """
@@ -182,9 +186,11 @@ class Cell:
         if not self.built:
             return None, 0, False
         if math.isnan(value):
-            return None, self._hold(1), False
+            self.debt += 1
+            return None, 0, False
         ready = self.ready
-        score = self._judged(value, learn=not frozen)
+        score = self._judged(value, self.debt, learn=not frozen)
+        self.debt = int(frozen)
         if math.isnan(score):
             self.in_row += 1
             renewed = self.in_row >= PATIENCE
@@ -197,10 +203,10 @@ class Cell:
             self.calibration.add(score)
         return nats, 0, False
 
-    def _judged(self, value: float, *, learn: bool) -> float:
-        """Score of a value, then learnt; NaN if the model fails at either."""
-        score = math.nan
+    def _judged(self, value: float, pause: int, *, learn: bool) -> float:
+        """Score of a value after a pause of some buckets, then learnt; NaN if the model fails at any of it."""
         try:
+            self.adapter.hold(pause)
             score = self.adapter.score(self.frame, value)
         except Exception:  # noqa: BLE001 - a model of somebody else's may raise anything; the caller counts it
             score = math.nan
@@ -211,15 +217,6 @@ class Cell:
                 score = math.nan
         return score
 
-    def _hold(self, buckets: int) -> int:
-        refusals = 0
-        for _ in range(buckets):
-            try:
-                self.adapter.hold()
-            except Exception:  # noqa: BLE001 - the same
-                refusals += 1
-        return refusals
-
     def _build(self) -> None:
         self.frame = Frame.of(self.kept)
         self._renew()
@@ -227,21 +224,29 @@ class Cell:
             return
         in_order: list[float] = []
         for at, (value, gap) in enumerate(zip(self.kept, self.gaps, strict=True)):
-            self._hold(gap)
-            score = self._judged(self.frame.clipped(value), learn=True)
+            score = self._judged(self.frame.clipped(value), gap, learn=True)
             # Scores of a model that has hardly seen anything are not of the kind that it gives later.
             if at >= len(self.kept) // 2 and not math.isnan(score):
                 self.calibration.add(score)
                 in_order.append(score)
-        self._hold(self.tail)
-        self.temper = correlation_time(in_order)
+        self.debt = self.tail
+        self._settle(in_order)
+
+    def _settle(self, scores: list[float]) -> None:
+        # Those of the side that hurts also alone: beside as many that are all alike, a drift of theirs is not seen.
+        hurting = [score for score in scores if score != HARMLESS]
+        times = correlation_time(scores), correlation_time(hurting)
+        self.temper = max(times)
+        self.settled = len(scores) >= INDEPENDENT * times[0] and (times[1] == 1.0 or len(hurting) >= INDEPENDENT * times[1])
 
     def _renew(self) -> None:
         """A model without a past."""
         self.adapter: Adapter = adapter_of(self.recipe.make(), self.worse)
         self.calibration = Calibration(self.memory // 2)
+        self.debt = 0
         self.in_row = 0
         self.temper = 1.0
+        self.settled = False
 
     def _compact(self) -> None:
         for value, frozen in zip(self.recent, self.frozen, strict=True):
@@ -378,8 +383,9 @@ class ForeignBank:
             if won is not None:
                 spoken[row] = True
                 nats[row] = won
-        value_of: Floats = self.bets.step(bucket, nats, spoken)
-        return value_of
+        # What was gathered by a model that has since been lost is worth nothing.
+        self.bets.forget(~self.ready)
+        return self.bets.step(bucket, nats, spoken)
 
     def close_epoch(self, suspected: Bools) -> None:
         """End an epoch of `EPOCH_MS`: models learn nothing of series under suspicion, for 12 hours at most.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_only_the_last_scores_count(scores: list[float], size: int) -> None:
 def test_a_higher_score_is_never_less_evidence_for_the_boldest_bet(scores: list[float]) -> None:
     calibration = calibrated(scores)
     bold = [calibration.bets(score)[0] for score in sorted([*scores, -5.0, 3.0, 100.0])]
-    assert all(one <= other + 1e-12 for one, other in zip(bold, bold[1:], strict=False))
+    assert all(one <= other + 1e-12 for one, other in pairwise(bold))
 
 
 def test_a_score_that_is_always_the_same_is_evidence_of_nothing() -> None:
