@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -13,8 +11,7 @@ from rollguard.detectors.evidence import Floats
 from rollguard.detectors.foreign import ForeignBank
 from rollguard.detectors.records import Split
 from rollguard.detectors.series import SeriesTree
-from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch
-from rollguard.streams import bin_middle
+from rollguard.detectors.watch import CountWatch, RatioWatch
 
 __all__ = ["ModelWatch"]
 
@@ -25,18 +22,18 @@ Ints = npt.NDArray[np.int64]
 class ModelWatch:
     """A `Watch` that asks river models instead of our banks. Baselines and accounts stay ours: a model says that something is wrong, not how much.
 
-    What a model is shown of a bucket is one value: the count or sum; of a ratio k / (k + n); of a distribution the mean of its events.
-    A bucket without an event has no ratio and no mean: it is missing to the model.
+    What a model is shown of a bucket is one value: the count or sum; of a ratio k / (k + n).
+    A bucket without a trial has no ratio: it is missing to the model.
 
     Parameters
     ----------
-    usual : CountWatch, RatioWatch or ShareWatch
+    usual : CountWatch or RatioWatch
         The watch the metric would have without a model; it is stepped no more, but keeps series, baselines and accounts.
     model : ForeignBank
         Without series yet.
     """
 
-    def __init__(self, usual: CountWatch | RatioWatch | ShareWatch, model: ForeignBank) -> None:
+    def __init__(self, usual: CountWatch | RatioWatch, model: ForeignBank) -> None:
         self.metric: str = usual.metric
         self.tree: SeriesTree = usual.tree
         self.usual = usual
@@ -96,24 +93,10 @@ class ModelWatch:
 
     def _values(self, chunk: Chunk, accounts: Accounts) -> Floats:
         """(n_buckets, n_series) float64; NaN where there is nothing to divide by."""
+        hits = np.array(accounts.observed, dtype=np.float64)
         if isinstance(self.usual, CountWatch):
-            return np.array(accounts.observed, dtype=np.float64)
-        if isinstance(self.usual, RatioWatch):
-            hits = np.array(accounts.observed, dtype=np.float64)
-            trials = hits + self.usual._exposure(chunk)  # noqa: SLF001 - becomes `exposure`
-        else:
-            bucket, key, fine, count = chunk.parts["bins"]
-            rows = self.usual.rows.of(bucket, key, chunk.keys)
-            cell = (bucket - chunk.start)[:, None] * len(self.tree.parents) + rows
-            minutes = bin_middle(fine.astype(np.int16)) * count
-            trials = self._sums(chunk, cell, count.astype(np.float64))
-            hits = self._sums(chunk, cell, minutes)
+            return hits
+        trials = hits + self.usual._exposure(chunk)  # noqa: SLF001 - becomes `exposure`
         values: Floats = np.full(hits.shape, np.nan)
         np.divide(hits, trials, out=values, where=trials > 0.0)
         return values
-
-    def _sums(self, chunk: Chunk, cell: Ints, weights: Floats) -> Floats:
-        """Sums over (bucket, row), one after the other in the order of the rows."""
-        width = len(self.tree.parents)
-        sums: Any = np.bincount(cell.ravel(), weights=np.repeat(weights, cell.shape[1]), minlength=chunk.n * width)
-        return np.asarray(sums, dtype=np.float64).reshape(chunk.n, width)

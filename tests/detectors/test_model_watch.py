@@ -10,8 +10,8 @@ from rollguard.detectors.chunk import Chunk
 from rollguard.detectors.foreign import Bets, Cell, Floats, ForeignBank
 from rollguard.detectors.model_watch import ModelWatch
 from rollguard.detectors.recipe import Recipe
-from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, Watch, watch_for
-from rollguard.streams import StateCodec, bin_of
+from rollguard.detectors.watch import CountWatch, RatioWatch, Watch, watch_for
+from rollguard.streams import StateCodec
 from tests.detectors.town import settings_of
 
 SETTINGS = settings_of()
@@ -23,7 +23,7 @@ CODEC = StateCodec("models", [*detect._CODEC.types.values(), Bets, Cell, Foreign
 
 def watch_of(metric: str, name: str = "river.anomaly.GaussianScorer") -> ModelWatch:
     usual = watch_for(metric, SETTINGS.metrics[metric], WATCHED, bucket_ms=MINUTE, warmup_ms=0)
-    assert isinstance(usual, (CountWatch, RatioWatch, ShareWatch))
+    assert isinstance(usual, (CountWatch, RatioWatch))
     return ModelWatch(usual, ForeignBank(name, {}, SETTINGS.metrics[metric].worse, bucket_ms=MINUTE, warmup_ms=0))
 
 
@@ -74,15 +74,6 @@ def test_of_a_ratio_a_model_is_shown_the_share_of_hits() -> None:
     watch.load(chunk(0, 4, other=(3,), k=[(0, 0, 0, 1), (1, 0, 0, 3), (3, 0, 0, 3)], n=[(0, 0, 0, 9), (3, 0, 0, 5)]))
     nan = pytest.approx(np.nan, nan_ok=True)
     assert shown(watch)["errors"] == [0.1, 1.0, nan, nan]
-
-
-def test_of_a_distribution_a_model_is_shown_the_mean() -> None:
-    watch = watch_of("promised_minutes")
-    low, high = (int(each) for each in bin_of(np.array([20.0, 40.0])))
-    watch.load(chunk(0, 2, bins=[(0, 0, low, 3), (0, 1, high, 1)]))
-    assert shown(watch)["promised_minutes"][0] == pytest.approx(25.0, rel=0.03)
-    assert shown(watch)["promised_minutes{region=us}"][0] == pytest.approx(40.0, rel=0.03)
-    assert np.isnan(watch.model.values[1]).all()
 
 
 @pytest.mark.parametrize("name", ["river.anomaly.GaussianScorer", "river.anomaly.StandardAbsoluteDeviation"])
