@@ -16,8 +16,11 @@ from rollguard.detectors.budget import log_thresholds
 from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.chunk import Chunk, KeyRows
 from rollguard.detectors.evidence import Floats, Singles
+from rollguard.detectors.foreign import Bets, Cell, ForeignBank
+from rollguard.detectors.model_watch import ModelWatch
 from rollguard.detectors.onset import Recent
 from rollguard.detectors.profile import DayProfile, WeekProfile
+from rollguard.detectors.recipe import Recipe
 from rollguard.detectors.records import Account, SeriesName, Signal, Tick
 from rollguard.detectors.recursion import Recursion
 from rollguard.detectors.series import SeriesTree
@@ -211,6 +214,7 @@ SUSPICION = np.float32(math.exp(SUSPICION_NATS))
 _CODEC = StateCodec(
     "detect",
     (
+        Bets, Cell, ForeignBank, ModelWatch, Recipe,
         _Watched, Alarms, CountWatch, DayProfile, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recent, Recursion,
         SeriesClock, SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareTilts, ShareWatch, WeekProfile,
     ),
@@ -243,6 +247,10 @@ def _account(w: _Watched, chunk: Chunk, accounts: Accounts, bucket: int, at: int
 def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Watched:
     metric = settings.metrics[name]
     watch = watch_for(name, settings)
+    # A distribution has no model: the config's rule.
+    if metric.model is not None and isinstance(watch, (CountWatch, RatioWatch)):
+        bank = ForeignBank(metric.model.name, metric.model.arguments, metric.worse, bucket_ms=settings.bucket_ms, warmup_ms=settings.warmup_ms)
+        watch = ModelWatch(watch, bank)
     return _Watched(
         name=name,
         watch=watch,

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 from river import base
 
-from rollguard.detectors.bank import EPOCH_MS, RateBank, ShareBank
+from rollguard.detectors.bank import EPOCH_MS, RateBank
 from rollguard.detectors.evidence import Floats, ratios_above, ratios_below
+from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import N_BINS
 from rollguard.streams import bin_of
 
@@ -68,7 +69,7 @@ class OneSeries:
         """Take a bucket of a rate: events, and 1 for counts, misses for odds. NaN: missing."""
         if not isinstance(self.bank, RateBank):
             raise TypeError(self.bank)
-        self.bank.load(self.bucket, np.array([[hits]]), np.array([[exposure]]))
+        self.bank.load(self.bucket, np.array([[hits]]), np.array([[exposure]]), np.array([not math.isnan(hits)]))
         self._step()
 
     def values(self, values: Floats, weights: Floats) -> None:
@@ -76,12 +77,12 @@ class OneSeries:
         if not isinstance(self.bank, ShareBank):
             raise TypeError(self.bank)
         fine = bin_of(values).astype(np.int64)
-        counts = np.zeros((1, 1, N_BINS))
+        counts = np.zeros((1, N_BINS, 1), dtype=np.float32)
         if self.bank.baseline.cut is None:
             self.bank.baseline.learn_fine(fine, weights.astype(np.int64))
         else:
-            counts[0, 0] = np.bincount(self.bank.baseline.coarse(fine), weights=weights, minlength=N_BINS)
-        self.bank.load(self.bucket, counts, np.ones((1, 1), dtype=bool))
+            counts[0, :, 0] = np.bincount(self.bank.baseline.coarse(fine), weights=weights, minlength=N_BINS)
+        self.bank.load(self.bucket, counts, np.array([True]))
         self._step()
 
     def nothing(self) -> None:
@@ -89,7 +90,7 @@ class OneSeries:
         if isinstance(self.bank, RateBank):
             self.rate(math.nan, 0.0)
         else:
-            self.bank.load(self.bucket, np.zeros((1, 1, N_BINS)), np.zeros((1, 1), dtype=bool))
+            self.bank.load(self.bucket, np.zeros((1, N_BINS, 1), dtype=np.float32), np.array([False]))
             self._step()
 
     def forget(self) -> None:

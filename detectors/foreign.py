@@ -332,11 +332,12 @@ class ForeignBank:
         self.frozen_epochs: Ints = np.zeros(0, dtype=np.int64)
         self._rederive()
 
-    _derived = ("start", "values")
+    _derived = ("last", "start", "values")
 
     def _rederive(self) -> None:
         self.start = 0
         self.values: Floats = np.zeros((0, 0))
+        self.last: Floats = np.zeros((0, 0))
 
     def grow(self, n_series: int) -> None:
         """Make room for more series, `n_series` in all; a new one starts without a past."""
@@ -383,6 +384,7 @@ class ForeignBank:
             if won is not None:
                 spoken[row] = True
                 nats[row] = won
+        self.last = np.where(spoken[:, None], nats - ALLOWANCE, 0.0)
         # What was gathered by a model that has since been lost is worth nothing.
         self.bets.forget(~self.ready)
         return self.bets.step(bucket, nats, spoken)
@@ -411,6 +413,14 @@ class ForeignBank:
         """Best bet of a series, its onset (a bucket) and its nats since then."""
         bet = int(self.bets.lead[row].argmax())
         return bet, int(self.bets.onset[row, bet]), float(self.bets.lead[row, bet])
+
+    def mass(self, rows: Ints) -> Floats:
+        """(n_rows, n_bets) float64: log of each bet's statistic."""
+        return np.log(np.maximum(self.bets.sr[rows], 1e-30))
+
+    def nats(self, rows: Ints) -> Floats:
+        """(n_rows, n_bets) float64: what each bet won in the last bucket, less its allowance; 0 where nothing was said."""
+        return self.last[rows]
 
     def describe(self, bet: int) -> str:  # noqa: ARG002 - all bets are on the same direction
         """Direction in one word."""

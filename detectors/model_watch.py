@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from rollguard.detectors.bank import Accounts
 from rollguard.detectors.chunk import Chunk
-from rollguard.detectors.evidence import Floats
+from rollguard.detectors.evidence import Floats, Singles
 from rollguard.detectors.foreign import ForeignBank
+from rollguard.detectors.onset import Onset
 from rollguard.detectors.records import Split
 from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.watch import CountWatch, RatioWatch
@@ -49,35 +50,40 @@ class ModelWatch:
         self.model.load(chunk.start, values)
         return accounts
 
-    def step(self, bucket: int) -> Floats:
+    def step(self, bucket: int) -> Singles:
         """See `Watch`."""
-        return self.model.step(bucket)
+        # Models may be surer than a float32 can say.
+        return np.minimum(self.model.step(bucket), 1e36).astype(np.float32)
 
     def close_epoch(self, suspected: Bools) -> None:
         """See `Watch`."""
         self.usual.close_epoch(suspected)
         self.model.close_epoch(suspected)
 
-    def best(self, row: int) -> tuple[str, int, float]:
+    def best(self, row: int, bucket: int) -> tuple[str, Onset]:
         """See `Watch`."""
         bet, onset, nats = self.model.best(row)
-        return self.model.describe(bet), onset, nats
+        # As of shares: a change point is known to about the number of buckets that give one nat or two.
+        return self.model.describe(bet), Onset(float(onset), max(0.5, 2.0 * (bucket - onset + 1.0) / max(nats, 1.0)), nats)
+
+    def mass(self, rows: Ints) -> Floats:
+        """See `Watch`."""
+        return self.model.mass(rows)[:, None, :]
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:  # noqa: ARG002 - a model cannot be asked twice: those of the last bucket
+        """See `Watch`."""
+        return self.model.nats(rows)[:, None, :]
 
     @property
-    def lead(self) -> Floats:
+    def ready(self) -> Bools:
         """See `Watch`."""
-        return self.model.lead
+        return self.model.ready
 
     @property
-    def suspicion(self) -> Floats:
+    def slack(self) -> Singles:
         """See `Watch`."""
-        suspicion: Floats = self.model.lead.max(axis=1)
-        return suspicion
-
-    @property
-    def n_ready(self) -> int:
-        """See `Watch`."""
-        return int(np.count_nonzero(self.model.ready))
+        # Nobody knows how a model's scores jump.
+        return np.ones(len(self.tree.parents), dtype=np.float32)
 
     def n_known(self, bucket: int) -> int:
         """See `Watch`."""
@@ -96,7 +102,7 @@ class ModelWatch:
         hits = np.array(accounts.observed, dtype=np.float64)
         if isinstance(self.usual, CountWatch):
             return hits
-        trials = hits + self.usual._exposure(chunk)  # noqa: SLF001 - becomes `exposure`
+        trials = hits + self.usual.exposure(chunk)
         values: Floats = np.full(hits.shape, np.nan)
         np.divide(hits, trials, out=values, where=trials > 0.0)
         return values

@@ -182,7 +182,7 @@ class RatioWatch:
         born = _born(self.rows, chunk)
         self.count.load(chunk.start, observed, born, ~chunk.missing)
         both = ~(chunk.missing | chunk.missing_other)
-        self.odds.load(chunk.start, observed * both[:, None], self._exposure(chunk) * born * both[:, None], both)
+        self.odds.load(chunk.start, observed * both[:, None], self.exposure(chunk) * born * both[:, None], both)
         return self.count.accounts(observed, born)
 
     def step(self, bucket: int) -> Singles:
@@ -233,7 +233,7 @@ class RatioWatch:
         """See `Watch`."""
         return None
 
-    def _exposure(self, chunk: Chunk) -> Floats:
+    def exposure(self, chunk: Chunk) -> Floats:
         """(n, n_series) trials of the other kind, joined on the labels both have."""
         bucket, key, _, value = chunk.parts["n"]
         column = np.array([self._column(chunk.keys[k]) for k in key.tolist()], dtype=np.int64)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from river import base, compose
 
-from rollguard.detectors.bank import RateBank, ShareBank
+from rollguard.detectors.bank import RateBank
 from rollguard.detectors.estimators import SUSPICION_NATS, CountDetector, CountDriftDetector, DistributionDetector, RatioDetector, _Detector
 from rollguard.detectors.evidence import Floats, ratios_above, ratios_below
+from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import N_BINS
 from rollguard.streams import bin_of
 
@@ -51,7 +52,7 @@ def counts_of(n: int) -> Floats:
     counts = np.random.default_rng(3).poisson(MEANS, (n, len(MEANS))).astype(np.float64)
     counts[-30:, 0] = counts[-30:, 0] // 2
     counts[-20:, 2] += 4.0
-    counts[100:107, 1] = np.nan
+    counts[100:107] = np.nan
     return counts
 
 
@@ -60,7 +61,7 @@ def test_counts_are_judged_as_in_a_bank_of_several_series_bit_for_bit() -> None:
     bank = RateBank(FACTORS, bucket_ms=MINUTE, odds=False, warmup_ms=HOUR)
     bank.grow(np.zeros(3, dtype=np.int64))
     # A series borrows its profile of the day from the pooled one, row 0, once a day is over; these know none yet.
-    expected = of_bank(bank, 600, 5, lambda at: _ignore(bank.load(at, counts[at : at + 1], np.ones((1, 3)))))
+    expected = of_bank(bank, 600, 5, lambda at: _ignore(bank.load(at, counts[at : at + 1], np.ones((1, 1)), ~np.isnan(counts[at : at + 1, 0]))))
     for row in range(3):
         found = learnt(CountDetector(bucket_ms=MINUTE, warmup_ms=HOUR), [{"count": each} for each in counts[:, row].tolist()])
         assert found == [nats[row] for nats in expected]
@@ -78,7 +79,7 @@ def test_days_later_the_only_series_of_a_bank_has_the_same_numbers() -> None:
     counts[-3:] //= 3.0
     bank = RateBank(FACTORS, bucket_ms=FIVE, odds=False, warmup_ms=HOUR)
     bank.grow(np.zeros(1, dtype=np.int64))
-    expected = of_bank(bank, n, 1, lambda at: _ignore(bank.load(at, counts[at : at + 1, None], np.ones((1, 1)))))
+    expected = of_bank(bank, n, 1, lambda at: _ignore(bank.load(at, counts[at : at + 1, None], np.ones((1, 1)), np.array([True]))))
     detector = CountDetector(bucket_ms=FIVE, warmup_ms=HOUR)
     for x in counts.tolist():
         detector.learn_one({"count": x})
@@ -92,7 +93,7 @@ def test_ratios_are_judged_as_in_a_bank_of_several_series_bit_for_bit() -> None:
     hits[-20:, 1] += 25.0
     bank = RateBank(ratios_above(0.1), bucket_ms=MINUTE, odds=True, warmup_ms=HOUR)
     bank.grow(np.zeros(3, dtype=np.int64))
-    expected = of_bank(bank, 400, 5, lambda at: _ignore(bank.load(at, hits[at : at + 1], (trials - hits)[at : at + 1])))
+    expected = of_bank(bank, 400, 5, lambda at: _ignore(bank.load(at, hits[at : at + 1], (trials - hits)[at : at + 1], np.array([True]))))
     for row in range(3):
         rows = [{"hits": k, "trials": n} for k, n in zip(hits[:, row].tolist(), trials[:, row].tolist(), strict=True)]
         assert learnt(RatioDetector(bucket_ms=MINUTE, warmup_ms=HOUR), rows) == [nats[row] for nats in expected]
@@ -109,12 +110,12 @@ def test_distributions_are_judged_as_in_a_bank_bit_for_bit() -> None:
 
     def load(at: int) -> None:
         fine = bin_of(minutes[at]).astype(np.int64)
-        counts = np.zeros((1, 1, N_BINS))
+        counts = np.zeros((1, N_BINS, 1), dtype=np.float32)
         if bank.baseline.cut is None:
             bank.baseline.learn_fine(fine, np.ones(40, dtype=np.int64))
         else:
-            counts[0, 0] = np.bincount(bank.baseline.coarse(fine), minlength=N_BINS)
-        bank.load(at, counts, np.ones((1, 1), dtype=bool))
+            counts[0, :, 0] = np.bincount(bank.baseline.coarse(fine), minlength=N_BINS)
+        bank.load(at, counts, np.array([True]))
 
     expected = [nats for (nats,) in of_bank(bank, 500, 1, load)]
     for at, row in enumerate(minutes):

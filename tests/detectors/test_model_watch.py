@@ -14,15 +14,14 @@ from rollguard.detectors.watch import CountWatch, RatioWatch, Watch, watch_for
 from rollguard.streams import StateCodec
 from tests.detectors.town import settings_of
 
-SETTINGS = settings_of()
-WATCHED = ("service", "region")
+SETTINGS = settings_of("bucket: 60s\nwarmup: 0s")
 KEYS = (("cart", "eu", "1"), ("cart", "us", "1"))
 MINUTE = 60_000
 CODEC = StateCodec("models", [*detect._CODEC.types.values(), Bets, Cell, ForeignBank, ModelWatch, Recipe])
 
 
 def watch_of(metric: str, name: str = "river.anomaly.GaussianScorer") -> ModelWatch:
-    usual = watch_for(metric, SETTINGS.metrics[metric], WATCHED, bucket_ms=MINUTE, warmup_ms=0)
+    usual = watch_for(metric, SETTINGS)
     assert isinstance(usual, (CountWatch, RatioWatch))
     return ModelWatch(usual, ForeignBank(name, {}, SETTINGS.metrics[metric].worse, bucket_ms=MINUTE, warmup_ms=0))
 
@@ -47,8 +46,10 @@ def run(watch: Watch, orders: Floats, start: int = 0) -> Floats:
         part = orders[low : low + 5]
         cells = [(start + low + at, key, 0, int(n)) for at, row in enumerate(part) for key, n in enumerate(row) if n > 0]
         watch.load(chunk(start + low, len(part), missing=tuple(np.flatnonzero(np.isnan(part[:, 0])).tolist()), count=cells))
-        found += [watch.step(start + low + at)[0] for at in range(len(part))]
-        watch.close_epoch(watch.suspicion >= 7.0)
+        for at in range(len(part)):
+            last = watch.step(start + low + at)
+            found.append(float(last[0]))
+        watch.close_epoch(last >= np.exp(7.0))
     return np.array(found)
 
 
@@ -56,7 +57,7 @@ def test_a_model_watch_is_a_watch() -> None:
     watch: Watch = watch_of("orders")
     watch.load(chunk(0, 1, count=[(0, 0, 0, 5)]))
     assert watch.metric == "orders"
-    assert watch.n_known(0) == len(watch.tree.parents) == watch.suspicion.shape[0]
+    assert watch.n_known(0) == len(watch.tree.parents) == len(watch.slack)
     assert watch.split(0) is None
 
 
@@ -82,13 +83,16 @@ def test_a_fall_in_orders_is_found_and_a_rise_is_not(name: str) -> None:
     for factor, found in ((0.2, True), (3.0, False)):
         watch = watch_of("orders", name)
         assert run(watch, quiet).max() < 1e3
-        assert watch.n_ready == 6
+        assert watch.ready.tolist() == [True] * 6
         assert bool(run(watch, np.random.default_rng(2).poisson(20.0 * factor, (20, 2)).astype(np.float64), 600).max() > 1e6) is found
-        direction, onset, nats = watch.best(0)
+        direction, onset = watch.best(0, 619)
         assert direction == "lower"
-        assert not found or (600 <= onset <= 605 and nats > 10.0)
-        watch.forget(np.array([0]))
-        assert watch.suspicion[0] == 0.0
+        assert not found or (600 <= onset.bucket <= 605 and onset.nats > 10.0)
+        rows = np.array([0])
+        assert bool(watch.mass(rows).max() > 10.0) is found
+        assert watch.nats(619, rows).shape == watch.mass(rows).shape == (1, 1, 5)
+        watch.forget(rows)
+        assert watch.mass(rows).max() < 0.0
 
 
 def test_a_restored_watch_goes_on_as_if_never_stopped() -> None:
