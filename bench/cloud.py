@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.alarms import SUSPICION_NATS, Alarms
+from rollguard.detectors.alarms import SUSPICION, Alarms
 from rollguard.detectors.bank import RateBank
 from rollguard.detectors.baseline import Memory
 from rollguard.detectors.evidence import ratios_above, ratios_below
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 #: One false alarm of one series in so many days.
-NOMINAL_DAYS = 30
+NOMINAL_DAYS = 14
 #: A labelled span is cut out with so many hours behind it.
 AFTER_HOURS = 1
 FACTORS = np.concatenate([ratios_below(0.25), ratios_above(0.25)])
@@ -90,7 +90,7 @@ def alarms(series: Series, since: int, until: int, inject: tuple[int, float] | N
         e = bank.step(bucket)
         if there[0]:
             past.see(e)
-        left, back, _ = watch.step(bucket, e, np.exp(threshold), lambda rows: bank.mass(rows)[:, None, :], lambda rows, b=bucket: bank.nats(b, rows)[:, None, :])
+        left, back, _ = watch.step(bucket, e, threshold, lambda rows: bank.mass(rows)[:, None, :], lambda rows, b=bucket: bank.nats(b, rows)[:, None, :])
         if len(left) and at >= since:
             found.append(at)
         if len(back):
@@ -98,22 +98,27 @@ def alarms(series: Series, since: int, until: int, inject: tuple[int, float] | N
         if (bucket + 1) % bank.buckets_per_epoch == 0:
             ready = bank.ready.copy()
             slack = bank.slack
-            plain = nominal + np.log(slack)
-            past.close_epoch(np.where(ready, bank.buckets_per_epoch, 0), past.thresholds(plain, slack))
-            threshold = np.where(ready, past.thresholds(plain, slack), np.inf)
-            bank.close_epoch((e >= math.exp(SUSPICION_NATS)) | watch.been_away)
+            past.close_epoch(np.where(ready, bank.buckets_per_epoch, 0), threshold, bank.power)
+            bank.honesty = past.honesty()
+            threshold = np.where(ready, nominal + np.log(slack) + np.log(past.more_often(slack)), np.inf)
+            bank.close_epoch((np.log(np.maximum(e, 1e-30)) >= SUSPICION * threshold) | watch.been_away)
             watch.new_epoch()
-    return found, float(bank.error[0]), float(past.theta()[0]), float(threshold[0]), float(bank.scatter[0])
+    return found, float(bank.error[0]), float(past.honesty()[0]), float(threshold[0]), float(bank.scatter[0])
 
 
 if __name__ == "__main__":
-    ok = 0; n = 0
+    ok = 0
+    n = 0
     for path in sorted(Path(sys.argv[1]).rglob("*.csv")):
         s = read(path)
         half = len(s.values) // 2
         days = (len(s.values) - half) * s.bucket_ms / DAY_MS
         f, err, theta, thr, sc = alarms(s, half, len(s.values))
         rate = len(f) / days * NOMINAL_DAYS
-        n += 1; ok += rate <= 3
-        print(f"{s.name:14s} {s.bucket_ms//60000:3d}min days {days:5.1f} alarms {len(f):3d} rate/nominal {rate:5.1f} err {err:.2f} scatter {sc:.1f} theta {theta:.2f} thr {thr:.1f}", flush=True)
+        n += 1
+        ok += rate <= 3
+        print(
+            f"{s.name:14s} {s.bucket_ms // 60000:3d}min days {days:5.1f} alarms {len(f):3d} rate/nominal {rate:5.1f} err {err:.2f} scatter {sc:.1f} theta {theta:.2f} thr {thr:.1f}",
+            flush=True,
+        )
     print(ok, n)

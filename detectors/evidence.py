@@ -87,7 +87,7 @@ def _log1p(u: Singles) -> Singles:
     return found
 
 
-def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats) -> Coefficients:
+def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats, power: Singles | None = None) -> Coefficients:
     """Negative binomial counts: a mean tilted by each factor against the baseline mean.
 
     Parameters
@@ -100,6 +100,8 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
         Alpha of the negative binomial (variance = mean + alpha * mean**2), >= 0; 0 is Poisson.
     factors : (n_tilts,) float64
         Factors on the mean, > 0 and not 1.
+    power : (n_series,) float32, optional
+        Of the likelihood ratio, in (0, 1]: evidence is multiplied by it.
 
     Returns
     -------
@@ -122,7 +124,11 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
         spread = _log1p(apart * saturation[factor > 1.0])
         constant = np.multiply(spread, size)
         constant[poisson] = apart * null[poisson]
-        found.row(k, np.float32(math.log(factor)) - spread, constant, hits=np.multiply(null, np.float32(factor)), exposure=np.float32(1.0))
+        weight = np.float32(math.log(factor)) - spread
+        if power is not None:
+            weight *= power
+            constant *= power
+        found.row(k, weight, constant, hits=np.multiply(null, np.float32(factor)), exposure=np.float32(1.0))
     return found.done()
 
 
