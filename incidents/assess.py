@@ -38,6 +38,8 @@ class Assessment:
         All of them rest on buckets closed by silence.
     away : bool
         Some series is still away from its baseline.
+    sure : bool
+        The evidence that anything hurts is enough to act.
     reaches_all : bool
         The first suspect went everywhere.
     unreached_well : tuple of str
@@ -51,6 +53,7 @@ class Assessment:
     missing: tuple[str, ...]
     only_silence: bool
     away: bool
+    sure: bool
     reaches_all: bool
     unreached_well: tuple[str, ...]
     rivals: tuple[str, ...]
@@ -98,6 +101,7 @@ class Assessment:
             needed_probability=policy.guilty,
             needed_lead=policy.lead,
             away=self.away,
+            sure=self.sure,
             symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS,
             unreached_well=self.unreached_well,
             version_nats=first.version_nats if first else 0.0,
@@ -179,6 +183,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         missing=quality.doubtful,
         only_silence=bool(quality.silent) and quality.silent == incident.metrics,
         away=bool(incident.away),
+        sure=incident.sure,
         reaches_all=first is not None and all(first.change.reach_at(region) is not None for region in books.regions),
         unreached_well=tuple(
             region for region, nats in sorted(scene.evidence.items()) if first is not None and first.change.reach_at(region) is None and nats < -2.0

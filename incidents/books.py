@@ -100,6 +100,8 @@ class Books:
 
     def __init__(self, keep_buckets: int) -> None:
         self.ticks: deque[Tick] = deque(maxlen=keep_buckets)
+        #: Series known so far, of all metrics.
+        self.n_series = 0
         self._series: dict[str, tuple[SeriesName, ...]] = {}
         self._rows: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
         self._regions: set[str] = set()
@@ -165,7 +167,7 @@ class Books:
         if now is None:
             return VersionSums()
         sums, last = self._running_versions.pop((metric, first), (VersionSums(), first - 1))
-        for tick in self._between(last + 1, now):
+        for tick in self.between(last + 1, now):
             for account in tick.accounts:
                 if account.metric == metric and account.split is not None:
                     sums.add(account.split)
@@ -174,12 +176,13 @@ class Books:
         return sums
 
     def _add_up(self, sums: Sums, metric: str, first: int, last: int) -> None:
-        for tick in self._between(first, last):
+        for tick in self.between(first, last):
             for account in tick.accounts:
                 if account.metric == metric:
                     sums.add(account)
 
-    def _between(self, first: int, last: int) -> list[Tick]:
+    def between(self, first: int, last: int) -> list[Tick]:
+        """Ticks of buckets first..last, both included, as far as they are kept."""
         if not self.ticks:
             return []
         oldest = self.ticks[0].bucket
@@ -191,6 +194,7 @@ class Books:
     def _learn(self, account: Account) -> None:
         known = len(self._series.get(account.metric, ()))
         self._series[account.metric] = account.series
+        self.n_series += len(account.series) - known
         rows, services = self._rows.setdefault(account.metric, {}), self._services.setdefault(account.metric, set())
         # Series are only ever added, at the end.
         for row, name in enumerate(account.series[known:], known):

@@ -20,6 +20,9 @@ from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
 from rollguard.incidents.policy import LAG_WINDOW_MIN, judge
 from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
+from rollguard.incidents.tally import Cell
+from rollguard.incidents.trial import Trial
+from rollguard.incidents.trials import Trials
 from rollguard.streams import StateCodec
 
 __all__ = ["Desk", "LogRecord"]
@@ -58,6 +61,7 @@ class Desk:
         self.changes = ChangeBook(settings.lookback_ms)
         self.incidents: list[Incident] = []
         self.history = History()
+        self.trials = Trials(settings)
 
     def feed(self, records: Iterable[LogRecord]) -> list[Entry]:
         """Take records of the log, in order.
@@ -74,7 +78,11 @@ class Desk:
                     self._tick(record, out)
             elif isinstance(record, Signal):
                 if self._is_news(record.bucket) and record.series.metric in self.settings.metrics:
-                    self._signal(record)
+                    self.changes.learn(self._at_ms(record.bucket))
+                    self.trials.hand_over(record.series)
+                    incident = self._signal(record)
+                    if incident is not None and record.kind == "left":
+                        incident.sure = True
             elif isinstance(record, ChangeSeen):
                 self.changes.add(record)
             else:
@@ -107,23 +115,25 @@ class Desk:
         """When a bucket was known."""
         return (bucket + 1) * self.settings.bucket_ms + self.lateness_ms
 
-    def _signal(self, signal: Signal) -> None:
-        self.changes.learn(self._at_ms(signal.bucket))
+    def _signal(self, signal: Signal, home: Incident | None = None) -> Incident | None:
+        """Take a signal into an incident: the given one, the one it belongs to, or a new one."""
         if signal.kind == "returned":
             for incident in self.incidents:
                 if signal.series in incident.away:
                     incident.take(signal, frozenset())
-            return
-        if any(signal.series in incident.away for incident in self.incidents):
-            return
+            return None
+        for incident in self.incidents:
+            if signal.series in incident.away:
+                return incident
         places = self._places(signal)
-        home = self._home(signal, places)
+        home = home or self._home(signal, places)
         incident = home or Incident.opened_by(signal)
         if home is None:
             self.incidents.append(incident)
         elif incident.state.startswith("recovering"):
             incident.state = step(incident.state, "left_again")
         incident.take(signal, places)
+        return incident
 
     def _places(self, signal: Signal) -> frozenset[str]:
         """Regions a signal speaks of: its own, else those that look hurt, else all that do not look well."""
@@ -181,7 +191,16 @@ class Desk:
         self.changes.learn(at_ms)
         if tick.bucket % max(TIDY_MS // self.settings.bucket_ms, 1) == 0:
             self._tidy(at_ms)
+        away: set[SeriesName] = set().union(*(incident.away for incident in self.incidents))
+        together: dict[str, Incident] = {}
+        for deploy_id, signal in self.trials.step(tick, self.books, self.changes, self.settings, away):
+            # What one trial finds at once has one cause.
+            home = self._signal(signal, together.get(deploy_id))
+            if home is not None:
+                together[deploy_id] = home
+                home.on_trial |= {deploy_id}
         for incident in list(self.incidents):
+            incident.sure = incident.sure or any(self.trials.is_sure(deploy_id) for deploy_id in incident.on_trial)
             self._go_on(incident, tick, at_ms, out)
 
     def _tidy(self, at_ms: int) -> None:
@@ -191,6 +210,7 @@ class Desk:
         # A change is a suspect for one look-back; what stood before it for as long as it may have taken, and been good, counts too.
         self.changes.forget_before(onset_ms - 2 * settings.lookback_ms - settings.policy.known_good_ms)
         self.history.forget(self.changes, onset_ms, settings.policy)
+        self.trials.forget(self.changes)
 
     def _go_on(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         bucket_ms = self.settings.bucket_ms
@@ -282,12 +302,12 @@ class Desk:
         return (own.mode if own else None) or self.settings.mode or Mode.OBSERVE
 
 
-_STATE = ("books", "changes", "history", "incidents")
+_STATE = ("books", "changes", "history", "incidents", "trials")
 _CODEC = StateCodec(
     "desk",
     (
-        Account, Ailing, Books, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Reach, Rollback, SeriesName, Signal, Split, Sums,
-        Suspect, Tick, VersionSums,
+        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Reach, Rollback, SeriesName, Signal,
+        Split, Sums, Suspect, Tick, Trial, Trials, VersionSums,
     ),
 )  # fmt: skip
 

@@ -36,6 +36,9 @@ class Incident:
     last_signal: int = 0
     evidence: dict[str, float] = field(default_factory=dict)
     pinned: set[str] = field(default_factory=set)
+    #: Changes on whose trials it was found, and whether a detector or a trial is sure enough of it to act.
+    on_trial: frozenset[str] = frozenset()
+    sure: bool = False
     #: Said to nobody but the timeline, since its service is only observed.
     noted: bool = False
     paged: bool = False
