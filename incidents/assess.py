@@ -141,7 +141,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     services, first_services = _services(incident, books)
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
     known = changes.suspects(incident.onset * settings.bucket_ms)
-    verdicts = weigh(scene, known, _contrasts(incident, books, settings, known))
+    verdicts = weigh(scene, known, _contrasts(incident, books, settings, known), incident.cleared)
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
     quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rollguard.config import Mode, Settings
 from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
+from rollguard.incidents.aftermath import outcome_of
 from rollguard.incidents.assess import Assessment, assess
 from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
@@ -19,7 +20,7 @@ from rollguard.incidents.history import Ailing, History
 from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
 from rollguard.incidents.policy import LAG_WINDOW_MIN, judge
-from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
+from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, RolledBack, Suspect
 from rollguard.incidents.tally import Cell
 from rollguard.incidents.trial import Trial
 from rollguard.incidents.trials import Trials
@@ -27,7 +28,7 @@ from rollguard.streams import StateCodec
 
 __all__ = ["Desk", "LogRecord"]
 
-LogRecord = ChangeSeen | Kill | Signal | Tick
+LogRecord = ChangeSeen | Kill | RolledBack | Signal | Tick
 
 #: Ticks kept: how far back an incident's onset may lie and still be counted from.
 KEEP_MS = 6 * 3_600_000
@@ -85,6 +86,8 @@ class Desk:
                         incident.sure = True
             elif isinstance(record, ChangeSeen):
                 self.changes.add(record)
+            elif isinstance(record, RolledBack):
+                self._undone(record)
             else:
                 self.history.kill_switch = record.on
         return out
@@ -114,6 +117,11 @@ class Desk:
     def _at_ms(self, bucket: int) -> int:
         """When a bucket was known."""
         return (bucket + 1) * self.settings.bucket_ms + self.lateness_ms
+
+    def _undone(self, record: RolledBack) -> None:
+        for incident in self.incidents:
+            if incident.id == record.incident_id and incident.plan is not None and incident.undone_ms is None:
+                incident.undone_ms = record.at_ms
 
     def _signal(self, signal: Signal, home: Incident | None = None) -> Incident | None:
         """Take a signal into an incident: the given one, the one it belongs to, or a new one."""
@@ -252,6 +260,19 @@ class Desk:
             self._tell(incident, "updated", at_ms, out)
         incident.told = summary
         self._decide(incident, seen, at_ms, out)
+        if incident.state == "acting" and outcome_of(incident, self.books, self.settings) == "not_back":
+            self._unblame(incident, at_ms, out)
+
+    def _unblame(self, incident: Incident, at_ms: int, out: list[Entry]) -> None:
+        """A rollback did not help: it was the wrong change, so a person has to look. Nothing is tried a second time."""
+        change = self.changes.changes.get(incident.plan or "")
+        incident.cleared |= {incident.plan or ""}
+        incident.state = step(incident.state, "not_helped")
+        service = change.service if change is not None else None
+        if service is not None:
+            self.history.distrusted.add(service)
+        reasons = (f"the rollback of {incident.plan} did not help: what hurt has not come back", "nothing more is tried by itself in this incident")
+        out.append(_decided(incident, Decision(at_ms=at_ms, action="page", target=service, reasons=reasons)))
 
     def _tell(self, incident: Incident, event: Literal["opened", "updated", "closed"], at_ms: int, out: list[Entry]) -> None:
         shown = incident.shown
@@ -282,6 +303,7 @@ class Desk:
         verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, mode=mode, at_ms=at_ms))
         if not verdict.blocked_by and seen.first is not None:
             incident.acted = True
+            incident.plan = seen.first.change.deploy_id
             incident.failed = None
             incident.state = step(incident.state, "rollback_decided")
             self.history.add_rollback(seen.first.change, at_ms, self.settings.policy)
@@ -299,7 +321,9 @@ class Desk:
 
     def _mode(self, service: str | None) -> Mode:
         own = self.settings.services.get(service or "")
-        return (own.mode if own else None) or self.settings.mode or Mode.OBSERVE
+        mode = (own.mode if own else None) or self.settings.mode or Mode.OBSERVE
+        # One rollback in vain, and a person confirms the next.
+        return Mode.APPROVE if mode is Mode.AUTO and service in self.history.distrusted else mode
 
 
 _STATE = ("books", "changes", "history", "incidents", "trials")

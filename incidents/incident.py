@@ -44,6 +44,10 @@ class Incident:
     paged: bool = False
     acted: bool = False
     failed: tuple[str, ...] | None = None
+    #: The change it was decided to roll back, when that was done, and the changes whose rollback did not help.
+    plan: str | None = None
+    undone_ms: int | None = None
+    cleared: frozenset[str] = frozenset()
     ailing: frozenset[str] = frozenset()
     told: tuple[object, ...] = ()
     shown: IncidentState | None = None

@@ -16,6 +16,7 @@ __all__ = [
     "IncidentState",
     "Kill",
     "Rollback",
+    "RolledBack",
     "Suspect",
     "Verdict",
 ]
@@ -92,6 +93,20 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     """An operator's kill switch: no automatic action while it is on."""
 
     on: bool
+
+
+class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A target has carried out the rollback of an incident: from now on is watched whether it helped.
+
+    Attributes
+    ----------
+    incident_id : str
+    at_ms : int
+        When it was done, epoch ms UTC.
+    """
+
+    incident_id: str
+    at_ms: int
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
