@@ -145,7 +145,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
     quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)
-    bill, per_minute = incident.bill(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
+    clock = incident.clock(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
     state = IncidentState(
         incident_id=incident.id,
         opened_at_ms=at_ms,
@@ -170,9 +170,13 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
             if b.probability >= TOLD_PROBABILITY
         ),
         no_change_probability=round(verdicts.no_change, 6),
-        orders_lost=round(bill.lost, 1),
-        orders_lost_interval=(round(bill.low, 1), round(bill.high, 1)),
-        orders_lost_per_minute=round(per_minute, 2),
+        orders_lost=round(clock.so_far.lost, 1),
+        orders_lost_interval=(round(clock.so_far.low, 1), round(clock.so_far.high, 1)),
+        orders_lost_per_minute=round(clock.per_minute.lost, 2),
+        orders_lost_per_minute_interval=(round(clock.per_minute.low, 2), round(clock.per_minute.high, 2)),
+        saved_by_rollback=round(clock.saved.lost, 1),
+        saved_by_rollback_interval=(round(clock.saved.low, 1), round(clock.saved.high, 1)),
+        cost=clock.sentence(settings.money_clock.metric),
         symptoms=_sentences(incident, books, settings),
         data_quality=quality.notes,
     )

@@ -294,7 +294,7 @@ class Desk:
             incident.paged = mode is not Mode.OBSERVE
             incident.noted = True
             action: Action = "page" if incident.paged else "observe"
-            reasons = seen.state.symptoms + seen.state.data_quality
+            reasons = (*seen.state.symptoms, seen.state.cost, *seen.state.data_quality)
             out.append(_decided(incident, Decision(at_ms=at_ms, action=action, target=seen.service, reasons=reasons)))
         # What has come back is judged only if nothing has been said of it yet.
         if incident.acted or incident.state == "acting" or (not incident.away and incident.failed is not None):

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from rollguard.config import Settings
 from rollguard.detectors import SeriesName, Signal
 from rollguard.incidents.books import Books
-from rollguard.incidents.cost import Bill, bill_of
+from rollguard.incidents.cost import Bill, Clock, bill_of
 from rollguard.incidents.lifecycle import State
 from rollguard.incidents.places import CAP_NATS, Symptom, effect_of, hurt_evidence, region_row
 from rollguard.incidents.records import IncidentState
@@ -114,14 +114,17 @@ class Incident:
             return self.onset, self.onset_error
         return first.onset, first.onset_error
 
-    def bill(self, books: Books, metric: str, now: int, bucket_ms: int) -> tuple[Bill, float]:
+    def clock(self, books: Books, metric: str, now: int, bucket_ms: int) -> Clock:
         """Orders lost so far in the places that hurt, and lost per minute lately."""
         rows = _money_rows(books, metric, self.regions)
         last = max(RATE_MIN * 60_000 // bucket_ms, 1)
         first = max(now - last + 1, self.onset)
-        lately = bill_of(books.window(metric, first, now), rows)
-        minutes = (now - first + 1) * bucket_ms / 60_000
-        return bill_of(books.since(metric, self.onset), rows), lately.lost / minutes
+        window = books.window(metric, first, now)
+        minutes = (now - first + 1 - window.missing) * bucket_ms / 60_000
+        lately = bill_of(window, rows)
+        known = minutes > 0.0 and bool(rows)
+        each = Bill(*(part / minutes for part in (lately.lost, lately.low, lately.high))) if known else Bill(0.0, 0.0, 0.0)
+        return Clock(bill_of(books.since(metric, self.onset), rows), each, bool(self.away), known)
 
     def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset()) -> None:
         """Look again where it hurts; of the regions of other incidents nothing is known, since those hurt them."""

@@ -176,8 +176,12 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
     no_change_probability : float
     orders_lost, orders_lost_per_minute : float
         Against the counterfactual since onset; the rate is of the last minutes.
-    orders_lost_interval : tuple of float
-        95 % interval of `orders_lost`.
+    orders_lost_interval, orders_lost_per_minute_interval : tuple of float
+        95 % intervals of both.
+    saved_by_rollback, saved_by_rollback_interval : float, tuple of float
+        What a rollback decided now is expected to save of the next hour, at the rate of the last minutes; 0 once nothing hurts.
+    cost : str
+        All this in a sentence, with what it assumes.
     symptoms : tuple of str
         A sentence for each metric that hurts.
     data_quality : tuple of str
@@ -198,6 +202,10 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
     orders_lost: float
     orders_lost_interval: tuple[float, float]
     orders_lost_per_minute: float
+    orders_lost_per_minute_interval: tuple[float, float]
+    saved_by_rollback: float
+    saved_by_rollback_interval: tuple[float, float]
+    cost: str
     symptoms: tuple[str, ...]
     data_quality: tuple[str, ...]
 

@@ -72,7 +72,8 @@ def test_a_regional_culprit_is_named_paged_and_rolled_back_in_the_tick_of_the_si
     assert [(entry.event, entry.at_ms) for entry in entries[:3]] == [(event, at_ms(KNOWN)) for event in ("opened", "decided", "decided")]
     page, rollback = decisions(entries)
     assert (page.action, rollback.action, rollback.target) == ("page", "rollback", "checkout -> 1.0 @ eu-west")
-    assert page.reasons == ("orders in eu-west: 288, 480 expected (-40 %)",)
+    assert page.reasons[0] == "orders in eu-west: 288, 480 expected (-40 %)"
+    assert page.reasons[1].startswith("cost: 192 orders lost so far, each further minute costs 288.0 (")
     last = the_last(entries)
     assert (last.verdict, last.state, last.regions, last.metrics) == ("guilty", "acting", ("eu-west",), ("orders",))
     assert last.onset_ms == ONSET * 10_000
