@@ -16,6 +16,7 @@ from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Suspect, Verdict
 from rollguard.incidents.scene import Scene, VersionContrast
+from rollguard.incidents.whatif import what_if
 
 __all__ = ["Assessment", "assess"]
 
@@ -46,6 +47,8 @@ class Assessment:
     rivals : tuple of str
     sources : tuple of str
     feed_silent : bool
+    scene, known, contrasts
+        What was weighed.
     """
 
     state: IncidentState
@@ -59,6 +62,9 @@ class Assessment:
     rivals: tuple[str, ...]
     sources: tuple[str, ...]
     feed_silent: bool
+    scene: Scene
+    known: list[Change]
+    contrasts: dict[str, tuple[VersionContrast, ...]]
 
     @property
     def first(self) -> Blame | None:
@@ -86,6 +92,12 @@ class Assessment:
         """Services that are not well while this lasts: those that hurt, and the guilty one."""
         guilty = [self.first.change.service] if self.first is not None and self.state.verdict == "guilty" else []
         return frozenset([*self.state.services, *guilty])
+
+    def what_if(self, needed: float, cleared: frozenset[str]) -> tuple[str, ...]:
+        """What would turn the verdict."""
+        if self.feed_silent:
+            return ("a change feed that speaks again would: while it is silent, what else changed is unknown, and nobody is guilty",)
+        return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=needed, cleared=cleared)
 
     def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], mode: Mode, at_ms: int) -> Facts:
         """Facts for the policy; `others` are the other open incidents."""
@@ -141,7 +153,8 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     services, first_services = _services(incident, books)
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
     known = changes.suspects(incident.onset * settings.bucket_ms)
-    verdicts = weigh(scene, known, _contrasts(incident, books, settings, known), incident.cleared)
+    contrasts = _contrasts(incident, books, settings, known)
+    verdicts = weigh(scene, known, contrasts, incident.cleared)
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
     quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)
@@ -196,6 +209,9 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         # A source that has only fallen silent is no second witness: a broken pipe looks like that, too.
         sources=tuple(sorted({settings.metrics[metric].source for metric in incident.metrics if metric not in quality.silent})),
         feed_silent=feed_silent,
+        scene=scene,
+        known=known,
+        contrasts=contrasts,
     )
 
 
@@ -314,7 +330,9 @@ def _facts_of(change: Change) -> tuple[str, ...]:
     regions = sorted(region for region in change.reach if region)
     facts.append(f"reached {', '.join(regions)}" if regions else "reached everywhere")
     facts.append("approvals: not said" if change.approvals is None else f"approvals: {change.approvals}")
-    facts.append(f"AI involvement: {change.ai_assisted}")
+    facts.append(
+        "AI involvement: unknown, its record does not say" if change.ai_assisted == "unknown" else f"AI involvement: {change.ai_assisted}, by its record"
+    )
     return tuple(facts)
 
 

@@ -254,6 +254,8 @@ class Desk:
             seen.state.data_quality,
         )
         minute = (tick.bucket - incident.opened) % max(MINUTE_MS // self.settings.bucket_ms, 1) == 0
+        if not incident.told or summary != incident.told or minute:
+            incident.shown = replace(seen.state, would_change=seen.what_if(self.settings.policy.guilty, incident.cleared))
         if not incident.told:
             self._tell(incident, "opened", at_ms, out)
         elif summary != incident.told or minute:

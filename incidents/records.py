@@ -182,6 +182,8 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
         What a rollback decided now is expected to save of the next hour, at the rate of the last minutes; 0 once nothing hurts.
     cost : str
         All this in a sentence, with what it assumes.
+    would_change : tuple of str
+        What would turn the verdict, a sentence for each single thing, worked out by weighing again.
     symptoms : tuple of str
         A sentence for each metric that hurts.
     data_quality : tuple of str
@@ -208,6 +210,7 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
     cost: str
     symptoms: tuple[str, ...]
     data_quality: tuple[str, ...]
+    would_change: tuple[str, ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
