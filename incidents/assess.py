@@ -80,11 +80,13 @@ class Assessment:
 
     @property
     def target(self) -> str | None:
-        """The plan in words: service, version to go back to, places."""
+        """The plan in words: service, version to go back to, places: of those it reached the ones that hurt, for less is undone that way."""
         if self.first is None or self.state.verdict != "guilty":
             return None
         change = self.first.change
-        places = "everywhere" if None in change.reach else ", ".join(sorted(region for region in change.reach if region))
+        reached = sorted(region for region in change.reach if region)
+        # A change that was shipped everywhere as one cannot be taken back in a part.
+        places = "everywhere" if None in change.reach else ", ".join([region for region in reached if region in self.state.regions] or reached)
         return f"{change.service} -> {change.rollback.to_version or 'unknown version'} @ {places}"
 
     @property
