@@ -150,6 +150,18 @@ class Books:
         self._add_up(sums, metric, first, last)
         return sums
 
+    def history(self, metric: str, rows: tuple[int, ...], span: range) -> tuple[Floats, Floats, Floats]:
+        """(n_buckets, n_rows) observed, expected and variance of some series in some buckets; 0 where nothing is kept."""
+        columns = np.zeros((3, len(span), len(rows)))
+        wanted = np.array(rows, dtype=np.int64)
+        for tick in self.between(span.start, span.stop - 1):
+            for account in tick.accounts:
+                if account.metric == metric:
+                    at = np.flatnonzero(wanted < len(account.observed))
+                    for column, values in zip(columns, (account.observed, account.expected, account.variance), strict=True):
+                        column[tick.bucket - span.start, at] = values[wanted[at]]
+        return columns[0], columns[1], columns[2]
+
     def since(self, metric: str, first: int) -> Sums:
         """Sums from a bucket until now. They are carried on from call to call, also past what is kept; do not alter."""
         now = self.now

@@ -19,6 +19,7 @@ from rollguard.incidents.changes import Change, ChangeBook, Reach
 from rollguard.incidents.history import Ailing, History
 from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
+from rollguard.incidents.onset import Moment
 from rollguard.incidents.policy import LAG_WINDOW_MIN, judge
 from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, RolledBack, Suspect
 from rollguard.incidents.tally import Cell
@@ -332,7 +333,7 @@ _STATE = ("books", "changes", "history", "incidents", "trials")
 _CODEC = StateCodec(
     "desk",
     (
-        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Reach, Rollback, SeriesName, Signal,
+        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Moment, Reach, Rollback, SeriesName, Signal,
         Split, Sums, Suspect, Tick, Trial, Trials, VersionSums,
     ),
 )  # fmt: skip
