@@ -16,6 +16,7 @@ from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Suspect, Verdict
 from rollguard.incidents.scene import Scene, VersionContrast
+from rollguard.incidents.whatif import what_if
 
 __all__ = ["Assessment", "assess"]
 
@@ -38,12 +39,16 @@ class Assessment:
         All of them rest on buckets closed by silence.
     away : bool
         Some series is still away from its baseline.
+    sure : bool
+        The evidence that anything hurts is enough to act.
     reaches_all : bool
         The first suspect went everywhere.
     unreached_well : tuple of str
     rivals : tuple of str
     sources : tuple of str
     feed_silent : bool
+    scene, known, contrasts
+        What was weighed.
     """
 
     state: IncidentState
@@ -51,11 +56,15 @@ class Assessment:
     missing: tuple[str, ...]
     only_silence: bool
     away: bool
+    sure: bool
     reaches_all: bool
     unreached_well: tuple[str, ...]
     rivals: tuple[str, ...]
     sources: tuple[str, ...]
     feed_silent: bool
+    scene: Scene
+    known: list[Change]
+    contrasts: dict[str, tuple[VersionContrast, ...]]
 
     @property
     def first(self) -> Blame | None:
@@ -71,11 +80,13 @@ class Assessment:
 
     @property
     def target(self) -> str | None:
-        """The plan in words: service, version to go back to, places."""
+        """The plan in words: service, version to go back to, places: of those it reached the ones that hurt, for less is undone that way."""
         if self.first is None or self.state.verdict != "guilty":
             return None
         change = self.first.change
-        places = "everywhere" if None in change.reach else ", ".join(sorted(region for region in change.reach if region))
+        reached = sorted(region for region in change.reach if region)
+        # A change that was shipped everywhere as one cannot be taken back in a part.
+        places = "everywhere" if None in change.reach else ", ".join([region for region in reached if region in self.state.regions] or reached)
         return f"{change.service} -> {change.rollback.to_version or 'unknown version'} @ {places}"
 
     @property
@@ -83,6 +94,12 @@ class Assessment:
         """Services that are not well while this lasts: those that hurt, and the guilty one."""
         guilty = [self.first.change.service] if self.first is not None and self.state.verdict == "guilty" else []
         return frozenset([*self.state.services, *guilty])
+
+    def what_if(self, needed: float, cleared: frozenset[str]) -> tuple[str, ...]:
+        """What would turn the verdict."""
+        if self.feed_silent:
+            return ("a change feed that speaks again would: while it is silent, what else changed is unknown, and nobody is guilty",)
+        return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=needed, cleared=cleared)
 
     def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], mode: Mode, at_ms: int) -> Facts:
         """Facts for the policy; `others` are the other open incidents."""
@@ -98,6 +115,7 @@ class Assessment:
             needed_probability=policy.guilty,
             needed_lead=policy.lead,
             away=self.away,
+            sure=self.sure,
             symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS,
             unreached_well=self.unreached_well,
             version_nats=first.version_nats if first else 0.0,
@@ -137,11 +155,12 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     services, first_services = _services(incident, books)
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
     known = changes.suspects(incident.onset * settings.bucket_ms)
-    verdicts = weigh(scene, known, _contrasts(incident, books, settings, known))
+    contrasts = _contrasts(incident, books, settings, known)
+    verdicts = weigh(scene, known, contrasts, incident.cleared)
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
     quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)
-    bill, per_minute = incident.bill(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
+    clock = incident.clock(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
     state = IncidentState(
         incident_id=incident.id,
         opened_at_ms=at_ms,
@@ -166,9 +185,13 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
             if b.probability >= TOLD_PROBABILITY
         ),
         no_change_probability=round(verdicts.no_change, 6),
-        orders_lost=round(bill.lost, 1),
-        orders_lost_interval=(round(bill.low, 1), round(bill.high, 1)),
-        orders_lost_per_minute=round(per_minute, 2),
+        orders_lost=round(clock.so_far.lost, 1),
+        orders_lost_interval=(round(clock.so_far.low, 1), round(clock.so_far.high, 1)),
+        orders_lost_per_minute=round(clock.per_minute.lost, 2),
+        orders_lost_per_minute_interval=(round(clock.per_minute.low, 2), round(clock.per_minute.high, 2)),
+        saved_by_rollback=round(clock.saved.lost, 1),
+        saved_by_rollback_interval=(round(clock.saved.low, 1), round(clock.saved.high, 1)),
+        cost=clock.sentence(settings.money_clock.metric),
         symptoms=_sentences(incident, books, settings),
         data_quality=quality.notes,
     )
@@ -179,6 +202,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         missing=quality.doubtful,
         only_silence=bool(quality.silent) and quality.silent == incident.metrics,
         away=bool(incident.away),
+        sure=incident.sure,
         reaches_all=first is not None and all(first.change.reach_at(region) is not None for region in books.regions),
         unreached_well=tuple(
             region for region, nats in sorted(scene.evidence.items()) if first is not None and first.change.reach_at(region) is None and nats < -2.0
@@ -187,6 +211,9 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         # A source that has only fallen silent is no second witness: a broken pipe looks like that, too.
         sources=tuple(sorted({settings.metrics[metric].source for metric in incident.metrics if metric not in quality.silent})),
         feed_silent=feed_silent,
+        scene=scene,
+        known=known,
+        contrasts=contrasts,
     )
 
 
@@ -305,7 +332,9 @@ def _facts_of(change: Change) -> tuple[str, ...]:
     regions = sorted(region for region in change.reach if region)
     facts.append(f"reached {', '.join(regions)}" if regions else "reached everywhere")
     facts.append("approvals: not said" if change.approvals is None else f"approvals: {change.approvals}")
-    facts.append(f"AI involvement: {change.ai_assisted}")
+    facts.append(
+        "AI involvement: unknown, its record does not say" if change.ai_assisted == "unknown" else f"AI involvement: {change.ai_assisted}, by its record"
+    )
     return tuple(facts)
 
 
