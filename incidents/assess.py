@@ -10,12 +10,13 @@ from rollguard.incidents.blame import Blame, Verdicts, weigh
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change, ChangeBook
 from rollguard.incidents.history import Ailing, History, key_of
-from rollguard.incidents.incident import Incident, symptoms_of
-from rollguard.incidents.places import effect_of, region_row
+from rollguard.incidents.incident import Incident
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Suspect, Verdict
 from rollguard.incidents.scene import Scene, VersionContrast
+from rollguard.incidents.telling import facts_of, sentences_of
+from rollguard.incidents.versions import contrasts_of
 from rollguard.incidents.whatif import what_if
 
 __all__ = ["Assessment", "assess"]
@@ -155,7 +156,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     services, first_services = _services(incident, books)
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
     known = changes.suspects(incident.onset * settings.bucket_ms)
-    contrasts = _contrasts(incident, books, settings, known)
+    contrasts = contrasts_of(incident, books, settings, known)
     verdicts = weigh(scene, known, contrasts, incident.cleared)
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
@@ -179,7 +180,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
                 probability=round(b.probability, 6),
                 reasons=b.reasons,
                 evidence={kind: round(nats, 3) for kind, nats in b.evidence.items()},
-                facts=_facts_of(b.change),
+                facts=facts_of(b.change),
             )
             for b in verdicts.suspects[:TOLD]
             if b.probability >= TOLD_PROBABILITY
@@ -192,7 +193,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         saved_by_rollback=round(clock.saved.lost, 1),
         saved_by_rollback_interval=(round(clock.saved.low, 1), round(clock.saved.high, 1)),
         cost=clock.sentence(settings.money_clock.metric),
-        symptoms=_sentences(incident, books, settings),
+        symptoms=sentences_of(incident, books, settings),
         data_quality=quality.notes,
     )
     first = verdicts.suspects[0] if verdicts.suspects else None
@@ -275,40 +276,6 @@ def _scene(
     )
 
 
-def _contrasts(incident: Incident, books: Books, settings: Settings, changes: list[Change]) -> dict[str, tuple[VersionContrast, ...]]:
-    """New version against old, in the places that hurt, for metrics that carry both."""
-    distributions = [m for m in incident.metrics if settings.metrics[m].kind == "distribution"]
-    if not distributions or not settings.labels.compare:
-        return {}
-    at = {name: i for i, name in enumerate(settings.labels.watched + settings.labels.compare)}
-    version_at = at[settings.labels.compare[0]]
-    service_at, region_at = at.get("service"), at.get("region")
-    found: dict[str, list[VersionContrast]] = {}
-    for metric in distributions:
-        sums = books.versions_since(metric, incident.onset)
-        for change in changes:
-            if change.version is None or change.version == change.from_version:
-                continue
-            new = [0.0, 0.0]
-            old = [0.0, 0.0, 0.0]
-            for key, trials in sums.trials.items():
-                if service_at is not None and key[service_at] != change.service:
-                    continue
-                if region_at is not None and incident.regions and key[region_at] not in incident.regions:
-                    continue
-                if key[version_at] == change.version:
-                    new[0] += sums.hits[key]
-                    new[1] += trials
-                else:
-                    old[0] += sums.hits[key]
-                    old[1] += trials
-                    old[2] += sums.expected[key]
-            if new[1] >= 10 and old[1] >= 10:
-                contrast = VersionContrast(metric, new[0], new[1], old[0], old[1], max(old[2] / old[1], 0.001))
-                found.setdefault(change.deploy_id, []).append(contrast)
-    return {deploy_id: tuple(contrasts) for deploy_id, contrasts in found.items()}
-
-
 def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ...]:
     """Other changes that reached a place that hurts shortly before it began to."""
     found = []
@@ -324,38 +291,3 @@ def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ..
                 found.append(change.deploy_id)
                 break
     return tuple(found)
-
-
-def _facts_of(change: Change) -> tuple[str, ...]:
-    """Facts about a change, in neutral words; none of them enters the probability."""
-    facts = [f"{change.kind} change of {change.service} to {change.version or 'an unnamed version'}"]
-    regions = sorted(region for region in change.reach if region)
-    facts.append(f"reached {', '.join(regions)}" if regions else "reached everywhere")
-    facts.append("approvals: not said" if change.approvals is None else f"approvals: {change.approvals}")
-    facts.append(
-        "AI involvement: unknown, its record does not say" if change.ai_assisted == "unknown" else f"AI involvement: {change.ai_assisted}, by its record"
-    )
-    return tuple(facts)
-
-
-def _sentences(incident: Incident, books: Books, settings: Settings) -> tuple[str, ...]:
-    """A sentence for each symptom."""
-    out = []
-    for symptom, onset in symptoms_of(books, settings, incident.signals):
-        sums = books.since(symptom.metric, onset)
-        rows = [row for region in incident.regions if (row := region_row(books, symptom, region)) is not None]
-        effects = [e for row in rows if (e := effect_of(sums, row, symptom.direction)) is not None]
-        if not effects:
-            pooled = effect_of(sums, region_row(books, symptom, ""), symptom.direction)
-            effects = [pooled] if pooled is not None else []
-        observed, expected = sum(e.observed for e in effects), sum(e.expected for e in effects)
-        name = symptom.metric + (f" of {symptom.service}" if symptom.service else "")
-        where = f" in {', '.join(incident.regions)}" if incident.regions else ""
-        if settings.metrics[symptom.metric].kind == "distribution":
-            out.append(f"{name}{where}: {observed:.0f} outside the usual range, {expected:.0f} expected")
-        elif expected > 0:
-            change = 100.0 * (observed - expected) / expected
-            out.append(f"{name}{where}: {observed:.0f}, {expected:.0f} expected ({change:+.0f} %)")
-        else:
-            out.append(f"{name}{where}: away from its baseline, of which nothing is known any more")
-    return tuple(out)

@@ -242,7 +242,8 @@ class Desk:
     def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         """Look at an incident again, tell what is new, and decide."""
         others = (other.pinned for other in self.incidents if other is not incident)
-        incident.look(self.books, self.settings, elsewhere=frozenset().union(*others))
+        ended_ms = max((ill.closed_ms - QUIET_MS for ill in self.history.closed if ill.closed_ms is not None), default=0)
+        incident.look(self.books, self.settings, elsewhere=frozenset().union(*others), well_since=ended_ms // self.settings.bucket_ms)
         seen = assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
         incident.shown = seen.state
         incident.ailing = seen.ailing

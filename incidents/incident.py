@@ -142,18 +142,29 @@ class Incident:
         each = Bill(*(part / minutes for part in (lately.lost, lately.low, lately.high))) if known else Bill(0.0, 0.0, 0.0)
         return Clock(bill_of(books.since(metric, self.onset), rows), each, bool(self.away), known)
 
-    def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset()) -> None:
-        """Look again where it hurts; of the regions of other incidents nothing is known, since those hurt them."""
+    def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset(), well_since: int = 0) -> None:
+        """Look again where it hurts, and since when.
+
+        Parameters
+        ----------
+        books : Books
+        settings : Settings
+        elsewhere : frozenset of str
+            Regions of other incidents: of those nothing is known, since those hurt them.
+        well_since : int
+            Bucket from which an earlier incident was over: what hurt before was that one.
+        """
         found = locate(books, settings, self.signals)
         self.evidence = {region: 0.0 if region in elsewhere - self.pinned else nats for region, nats in found.items()}
-        self._date(books, settings)
+        self._date(books, settings, well_since)
 
-    def _date(self, books: Books, settings: Settings) -> None:
+    def _date(self, books: Books, settings: Settings, well_since: int) -> None:
         """Weigh every bucket around the signals' onsets as the start."""
         now, span = books.now or 0, START_MS // settings.bucket_ms
-        first = max(min(signal.onset for signal in self.signals.values()) - span, books.ticks[0].bucket)
+        named = min(signal.onset for signal in self.signals.values())
+        first = max(named - span, min(well_since, named), books.ticks[0].bucket)
         last = min(now, self.opened + span)
-        known = (last, self.regions, tuple(sorted(map(str, self.signals))))
+        known = (last * settings.bucket_ms // 60_000, self.regions, tuple(sorted(map(str, self.signals))))
         # What lies too far back is not kept any more, and then what was found stands.
         if known == self.began_for or last < first:
             return
