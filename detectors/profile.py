@@ -27,8 +27,8 @@ PRIOR_EVENTS = 60.0
 DAY_DECAY = 0.8
 #: Columns worked on at a time when a day closes.
 COLUMNS = 4096
-#: A cell of the week is four hours.
-CELLS_PER_DAY = 6
+#: A cell of the week is six hours.
+CELLS_PER_DAY = 4
 WEEK_DECAY = 0.7
 #: How much weeks differ from days, as a relative variance, before any is seen.
 WEEK_VARIANCE = 0.04
@@ -163,7 +163,7 @@ class DayProfile:
 
 
 class WeekProfile:
-    """Factors by four hours of the week, on top of the day's.
+    """Factors by six hours of the week, on top of the day's.
 
     Parameters
     ----------
