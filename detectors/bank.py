@@ -326,9 +326,13 @@ class RateBank(Bank):
         self.rate[np.isnan(self.rate)] = 0.0
         error = self.baseline.error()
         self.scatter, self.error, self.power = error.scatter, error.relative, self.honesty
+        before = np.zeros(len(self.rate), dtype=bool)
+        before[: len(self.ready)] = self.ready
         self.ready = (self.baseline.columns["epochs"] >= self.warmup_epochs) & (self.rate > 0.0)
-        if not self.ready.all():
-            self.recursion.forget(~self.ready)
+        spoke = before & self.ready
+        if not spoke.all():
+            # What was stepped without a baseline of its own means nothing.
+            self.recursion.forget(~spoke)
         self.coefficients = self._coefficients()
         self.slack = np.ones(len(self.ready), dtype=np.float32) if self.coefficients is None else self.coefficients.slack
 

@@ -28,19 +28,19 @@ Ints = npt.NDArray[np.int64]
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
-#: Epochs of one block, the span over which an error is an error and not scatter: an hour of five-minute epochs.
-BLOCK_EPOCHS = 12
-#: Half-lives of what is known about errors and scatter, in blocks.
-ERROR_HALF_LIFE_BLOCKS = 36
-SCATTER_HALF_LIFE_BLOCKS = 24
+#: A block is the span over which an error is an error and not scatter: an hour, or a few epochs that are that long.
+BLOCK_MS = 60 * MINUTE_MS
+LEAST_BLOCK_EPOCHS = 4
+#: Half-lives of what is known about errors and scatter, in half-lives of the level.
+ERROR_HALF_LIVES = 9.0
+SCATTER_HALF_LIVES = 6.0
 #: The record starts as if this relative error had been seen for so many blocks: a young baseline is a wide one.
 PRIOR_ERROR = 0.08
 PRIOR_ERROR_BLOCKS = 6.0
 #: Days after which a series lets go of a level it remembers from before a long freeze.
 REMEMBER_DAYS = 7
-
-ERROR_DECAY = 0.5 ** (1.0 / ERROR_HALF_LIFE_BLOCKS)
-SCATTER_DECAY = 0.5 ** (1.0 / SCATTER_HALF_LIFE_BLOCKS)
+#: The record of scatter starts as if so many epochs had scattered as Poisson does.
+PRIOR_SCATTER_EPOCHS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,9 @@ class RateBaseline:
         self.freeze_epochs = max(1, memory.freeze_ms // epoch_ms)
         self.half_life_epochs = max(1.0, memory.half_life_ms / epoch_ms)
         self.decay = 0.5 ** (1.0 / self.half_life_epochs)
+        self.block_epochs = max(LEAST_BLOCK_EPOCHS, BLOCK_MS // epoch_ms)
+        self.error_decay = self.decay ** (self.block_epochs / ERROR_HALF_LIVES)
+        self.scatter_decay = self.decay ** (self.block_epochs / SCATTER_HALF_LIVES)
         self.random_exposure = random_exposure
         self.n_series = 0
         self.days = 0
@@ -205,7 +208,7 @@ class RateBaseline:
     def scatter(self) -> Singles:
         """(n_series,) variance of epoch sums relative to Poisson, >= 1."""
         c = self.columns
-        prior = np.float32(BLOCK_EPOCHS)
+        prior = np.float32(PRIOR_SCATTER_EPOCHS)
         return np.maximum((prior + c["scatter_sum"]) / (prior + c["scatter_weight"]), np.float32(1.0))
 
     def _sampling(self) -> Singles:
@@ -333,7 +336,7 @@ class RateBaseline:
         c["block_used"] += rows
         c["block_exposure"] += np.where(rows, epoch.exposure, np.float32(0.0))
         self.epochs_in_block += 1
-        if self.epochs_in_block < BLOCK_EPOCHS:
+        if self.epochs_in_block < self.block_epochs:
             return
         self.epochs_in_block = 0
         self._record_block()
@@ -343,25 +346,25 @@ class RateBaseline:
     def _record_block(self) -> None:
         c = self.columns
         observed, expected = c["block_observed"], c["block_expected"]
-        ready = (expected > 0.0) & (c["block_used"] > 0.5 * BLOCK_EPOCHS)
+        ready = (expected > 0.0) & (c["block_used"] > 0.5 * self.block_epochs)
         noise = self._noise(expected, c["block_exposure"])
         safe = np.maximum(expected, np.float32(1e-12))
         # Scatter of the epochs around the block's own level: what is slower than a block is error, not scatter.
         level = np.maximum(observed / safe, np.float32(1e-6))
         pearson = np.maximum(c["block_square"] / level - observed, np.float32(0.0)) / noise
         # A block of less than one event an epoch tells little of scatter, and a wild one is an event.
-        weight = np.where(ready, np.minimum(observed / np.float32(BLOCK_EPOCHS), np.float32(1.0)), np.float32(0.0))
+        weight = np.where(ready, np.minimum(observed / np.float32(self.block_epochs), np.float32(1.0)), np.float32(0.0))
         used = np.maximum(c["block_used"] - np.float32(1.0), np.float32(0.0))
         before = self.scatter()
         pearson = np.minimum(pearson, np.float32(4.0) * before * np.maximum(used, np.float32(1.0)))
-        c["scatter_sum"] = c["scatter_sum"] * np.float32(SCATTER_DECAY) + weight * pearson
-        c["scatter_weight"] = c["scatter_weight"] * np.float32(SCATTER_DECAY) + weight * used
+        c["scatter_sum"] = c["scatter_sum"] * np.float32(self.scatter_decay) + weight * pearson
+        c["scatter_weight"] = c["scatter_weight"] * np.float32(self.scatter_decay) + weight * used
         scatter = self.scatter() * noise
         beyond = np.where(ready, ((observed - expected) ** 2 - scatter * expected) / (safe * safe), np.float32(0.0))
         # A block says as much about the error as it outweighs its own counting noise.
         information = np.where(ready, expected / (expected + np.float32(100.0) * scatter), np.float32(0.0))
-        c["error_sum"] = c["error_sum"] * np.float32(ERROR_DECAY) + information * np.clip(beyond, np.float32(-0.05), np.float32(0.09))
-        c["error_weight"] = c["error_weight"] * np.float32(ERROR_DECAY) + information
+        c["error_sum"] = c["error_sum"] * np.float32(self.error_decay) + information * np.clip(beyond, np.float32(-0.05), np.float32(0.09))
+        c["error_weight"] = c["error_weight"] * np.float32(self.error_decay) + information
 
     def _noise(self, expected: Singles, exposure: Singles) -> Singles:
         """Variance of (observed - expected) over `expected`, if all were Poisson."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.evidence import Floats, Singles
+from rollguard.detectors.sums import totals
 
 __all__ = ["PastPeaks"]
 
@@ -99,16 +100,20 @@ class PastPeaks:
     def honesty(self) -> Singles:
         """(n_series,) in (0, 1]: how fast the height of peaks falls off, of what the untempered model says.
 
+        A series is believed to be like all of its metric until it has peaks of its own.
+
         Examples
         --------
         >>> past = PastPeaks(300_000, above=7.0)
-        >>> past.grow(1)
-        >>> past.heights[:], past.excess[:] = 35.0, 75.0
-        >>> past.honesty()
-        array([0.5], dtype=float32)
+        >>> past.grow(2)
+        >>> past.heights[:], past.excess[:] = (35.0, 0.0), (75.0, 0.0)
+        >>> past.honesty().round(2)
+        array([0.49, 0.49], dtype=float32)
         """
-        prior = np.float32(PRIOR_HEIGHTS)
-        return np.clip((prior + self.heights) / (prior + self.excess), np.float32(LEAST_HONESTY), np.float32(1.0))
+        prior = PRIOR_HEIGHTS
+        pooled = min((prior + self._sum(self.heights)) / (prior + self._sum(self.excess)), 1.0)
+        found = (np.float32(prior) + self.heights) / (np.float32(prior / pooled) + self.excess)
+        return np.clip(found, np.float32(LEAST_HONESTY), np.float32(1.0))
 
     def more_often(self, slack: Singles) -> Floats:
         """(n_series,) >= 1: how many times as often peaks come as the model says; on the scale of thresholds.
@@ -118,7 +123,10 @@ class PastPeaks:
         slack : (n_series,) float32
             See `overshoot`: a threshold of A has a run length of A / slack.
         """
-        promised = slack.astype(np.float64) * np.exp(-self.above)
-        seen = (PRIOR_PEAKS + self.peaks) / (PRIOR_PEAKS / promised + self.buckets)
-        more: Floats = np.maximum(seen / promised, 1.0)
+        promised = slack.astype(np.float64) * np.exp(-self.above) * self.buckets
+        pooled = (PRIOR_PEAKS + self._sum(self.peaks)) / (PRIOR_PEAKS + self._sum(promised))
+        more: Floats = np.maximum((PRIOR_PEAKS * pooled + self.peaks) / (PRIOR_PEAKS + promised), 1.0)
         return more
+
+    def _sum(self, column: npt.NDArray[np.floating[Any]]) -> float:
+        return float(totals(column[None, :].astype(np.float64))[0])

@@ -221,6 +221,8 @@ class ShareBank(Bank):
             self.ready, self.constants, self.tilts, self.outer_share = np.zeros(n, dtype=bool), [], None, np.zeros(n)
             return
         shares = self.baseline.shares()
+        before = np.zeros(n, dtype=bool)
+        before[: len(self.ready)] = self.ready
         self.ready = self.baseline.epochs >= self.warmup_epochs
         self.tilts = self.baseline.tilts()
         factors = self.tilts.factors
@@ -230,9 +232,11 @@ class ShareBank(Bank):
         self.constants = [bin_constants(parts, factors, band[:, rows]) for rows in self.baseline.paths.T]
         self.outer_share = _events(shares[list(OUTER)]).astype(np.float64)
         self.slack = self._slack(shares, factors, bin_constants(shares, factors, band))
-        if not self.ready.all():
-            self.recursion.forget(~self.ready)
-            self.age[:, ~self.ready] = 0.0
+        silent = ~(before & self.ready)
+        if silent.any():
+            # What was stepped without shares of its own means nothing.
+            self.recursion.forget(silent)
+            self.age[:, silent] = 0.0
 
     def _slack(self, shares: Singles, factors: Singles, constants: Singles) -> Singles:
         """Overshoot of the mixture, from what a usual bucket would gain under each tilt."""

@@ -53,9 +53,10 @@ class Siblings:
     def load(self, start: int, observed: Floats, exposure: Floats, present: Bools) -> None:
         """Take in buckets, as `RateBank.load`."""
         others = np.maximum(observed[:, :1] - observed, 0.0) * exposure
-        # All together have no siblings.
-        others[:, 0] = 0.0
-        self.share.load(start, observed, others, present)
+        hits = observed * exposure
+        # All together have no siblings, and no profile of the day for others to borrow.
+        others[:, 0] = hits[:, 0] = 0.0
+        self.share.load(start, hits, others, present)
         self.loose.load(start, observed, exposure, present)
 
     def step(self, bucket: int, own: Singles) -> Singles:
