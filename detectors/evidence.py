@@ -89,7 +89,7 @@ def _log1p(u: Singles) -> Singles:
     return found
 
 
-def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats) -> Coefficients:
+def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats, power: Singles | None = None) -> Coefficients:
     """Negative binomial counts: a mean tilted by each factor against the baseline mean.
 
     Parameters
@@ -102,6 +102,8 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
         Alpha of the negative binomial (variance = mean + alpha * mean**2), >= 0; 0 is Poisson.
     factors : (n_tilts,) float64
         Factors on the mean, > 0 and not 1.
+    power : (n_series,) float32, optional
+        Of the likelihood ratio, in (0, 1]: evidence is multiplied by it.
 
     Returns
     -------
@@ -127,8 +129,11 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
         constant = np.multiply(spread, size)
         constant[poisson] = apart * null[poisson]
         # log(factor) - spread, without losing the digits of a weight that is small beside both.
-        weight = _log1p(np.float32(1.0 / factor - 1.0) * thinness[factor > 1.0])
-        found.row(k, -weight, constant, hits=np.multiply(null, np.float32(factor)), exposure=np.float32(1.0))
+        weight = -_log1p(np.float32(1.0 / factor - 1.0) * thinness[factor > 1.0])
+        if power is not None:
+            weight *= power
+            constant *= power
+        found.row(k, weight, constant, hits=np.multiply(null, np.float32(factor)), exposure=np.float32(1.0))
     return found.done()
 
 

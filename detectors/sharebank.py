@@ -60,6 +60,8 @@ class ShareBank(Bank):
         self.tilts: ShareTilts | None = None
         self.ready: Bools = np.zeros(0, dtype=bool)
         self.slack: Singles = self.scatter
+        self.honesty: Singles = self.scatter
+        self.power: Singles = self.scatter
         self.value: Singles = self.scatter
         self.sums: Singles = np.zeros((N_BINS, 0), dtype=np.float32)
         self._rederive()
@@ -81,6 +83,7 @@ class ShareBank(Bank):
         self.ready = np.concatenate([self.ready, np.zeros(extra, dtype=bool)])
         self.outer_share = np.concatenate([self.outer_share, np.zeros(extra)])
         one = np.ones(extra, dtype=np.float32)
+        self.honesty, self.power = np.concatenate([self.honesty, one]), np.concatenate([self.power, one])
         self.scatter, self.slack = np.concatenate([self.scatter, one]), np.concatenate([self.slack, one])
         more = np.zeros((len(self.names), len(paths) - (self.constants[0].shape[1] if self.constants else 0)), dtype=np.float32)
         self.constants = [np.concatenate([each, more], axis=1) for each in self.constants]
@@ -211,7 +214,8 @@ class ShareBank(Bank):
     def _refresh(self) -> None:
         self.refreshed = self.epoch
         n = self.baseline.n_series
-        self.scatter = self.baseline.scatter()
+        self.power = self.honesty
+        self.scatter = np.divide(self.baseline.scatter(), self.power)
         self.slack = np.ones(n, dtype=np.float32)
         if self.baseline.cut is None or not n:
             self.ready, self.constants, self.tilts, self.outer_share = np.zeros(n, dtype=bool), [], None, np.zeros(n)
