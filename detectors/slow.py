@@ -43,13 +43,16 @@ def _share(settings: Settings, share: float) -> Budget:
 
 
 def _summed(key: Ints, fine: Ints, value: Ints) -> tuple[Ints, Ints, Ints]:
-    """Rows of the same key and bin as one."""
+    """Rows of the same key and bin as one, in the order in which they came: that is how a tree numbers its series."""
     order = np.lexsort((fine, key))
     first = np.ones(len(key), dtype=bool)
     first[1:] = (np.diff(key[order]) != 0) | (np.diff(fine[order]) != 0)
     at = np.flatnonzero(first)
     sums = np.add.reduceat(value[order], at) if len(at) else value
-    return key[order][at], fine[order][at], sums
+    # The sort is stable, so that the first of its kind is the one that came first.
+    came = np.argsort(order[at])
+    found = order[at][came]
+    return key[found], fine[found], sums[came]
 
 
 class SlowWatch:

@@ -3,12 +3,15 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.detectors.sums import Grouping, column_sum, totals
 
+Singles = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 NUMBERS = st.floats(-1e12, 1e12, width=64)
 
 
@@ -34,7 +37,8 @@ def test_a_row_has_the_same_total_among_any_number_of_rows(row: list[float], cop
 @given(seed=st.integers(0, 2**16), n=st.sampled_from([0, 1, 7, 1023, 1024, 1025, 2048, 3000]), extra=st.integers(0, 2100), single=st.booleans())
 def test_zeros_at_the_end_change_no_total(seed: int, n: int, extra: int, single: bool) -> None:
     """As of series that have just begun, however many."""
-    values = np.random.default_rng(seed).normal(size=(2, n)).astype(np.float32 if single else np.float64)
+    exact = np.random.default_rng(seed).normal(size=(2, n))
+    values: Singles | Floats = exact.astype(np.float32) if single else exact
     longer = np.concatenate([values, np.zeros((2, extra), dtype=values.dtype)], axis=1)
     assert totals(longer).tobytes() == totals(values).tobytes()
 

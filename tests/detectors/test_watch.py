@@ -7,8 +7,9 @@ from rollguard.detectors.chunk import Chunk, KeyRows
 from rollguard.detectors.watch import CountWatch, Ints, RatioWatch, ShareWatch, watch_for
 from tests.detectors.town import settings_of
 
-SETTINGS = settings_of("metrics: {revenue: {kind: sum, source: orders, field: amount, worse: lower}}\nsources: {orders: {fields: {amount: amount}}}")
-WATCHED = ("service", "region")
+SETTINGS = settings_of(
+    "bucket: 60s\nmetrics: {revenue: {kind: sum, source: orders, field: amount, worse: lower}}\nsources: {orders: {fields: {amount: amount}}}"
+)
 KEYS = (("cart", "eu", "1"), ("cart", "us", "1"), ("pay", "eu", "1"), ("cart", "eu", "2"))
 Cell = tuple[int, int, int, int]
 
@@ -34,13 +35,13 @@ def named(watch: CountWatch | RatioWatch | ShareWatch, values: np.ndarray[tuple[
 
 @pytest.mark.parametrize(("metric", "kind"), [("orders", CountWatch), ("revenue", CountWatch), ("errors", RatioWatch), ("promised_minutes", ShareWatch)])
 def test_every_kind_of_metric_has_its_watch(metric: str, kind: type) -> None:
-    watch = watch_for(metric, SETTINGS.metrics[metric], WATCHED, bucket_ms=60_000, warmup_ms=0)
+    watch = watch_for(metric, SETTINGS)
     assert isinstance(watch, kind)
     assert str(watch.tree.name(0)) == metric
 
 
 def count_watch(metric: str = "orders") -> CountWatch:
-    return CountWatch(metric, SETTINGS.metrics[metric], WATCHED, bucket_ms=60_000, warmup_ms=0)
+    return CountWatch(metric, SETTINGS)
 
 
 def test_events_are_added_up_into_every_series_they_belong_to() -> None:
@@ -81,7 +82,7 @@ def test_series_are_numbered_as_they_appear_not_by_the_number_of_their_key() -> 
 def test_a_bucket_before_a_series_was_first_seen_says_nothing_of_it() -> None:
     watch = count_watch()
     watch.load(chunk(5, count=columns((3, 0, 0, 7))))
-    assert watch.bank.sums[1].tolist() == [5.0, 2.0, 2.0, 2.0]
+    assert watch.bank.width.tolist() == [5.0, 2.0, 2.0, 2.0]
 
 
 def test_versions_of_one_series_share_its_rows() -> None:
@@ -92,14 +93,13 @@ def test_versions_of_one_series_share_its_rows() -> None:
 
 
 def ratio_watch(on: str = "[region]") -> RatioWatch:
-    settings = settings_of(f"metrics: {{errors: {{on: {on}}}}}")
-    return RatioWatch("errors", settings.metrics["errors"], WATCHED, bucket_ms=60_000, warmup_ms=0)
+    return RatioWatch("errors", settings_of(f"bucket: 60s\nmetrics: {{errors: {{on: {on}}}}}"))
 
 
 def test_errors_are_put_beside_the_orders_of_their_place() -> None:
     watch = ratio_watch()
     watch.load(chunk(1, k=columns((0, 0, 0, 1), (0, 1, 0, 2)), n=columns((0, 0, 0, 10), (0, 2, 0, 30), (0, 1, 0, 500))))
-    trials = dict(zip(map(str, watch.tree.names), watch.odds.sums[1].tolist(), strict=True))
+    trials = dict(zip(map(str, watch.tree.names), watch.odds.width.tolist(), strict=True))
     # A service's errors stand beside all orders of the place: its own orders need not exist.
     assert trials == {
         "errors": 540.0,
@@ -114,30 +114,33 @@ def test_errors_are_put_beside_the_orders_of_their_place() -> None:
 def test_without_labels_in_common_all_orders_are_the_trials() -> None:
     watch = ratio_watch("[]")
     watch.load(chunk(1, k=columns((0, 0, 0, 1)), n=columns((0, 1, 0, 10), (0, 2, 0, 30))))
-    assert watch.odds.sums[1].tolist() == [40.0] * 4
+    assert watch.odds.width.tolist() == [40.0] * 4
 
 
 def test_missing_orders_leave_the_errors_own_count() -> None:
     watch = ratio_watch()
     accounts = watch.load(chunk(2, missing_other=(1,), k=columns((0, 0, 0, 1), (1, 0, 0, 2)), n=columns((0, 0, 0, 10))))
     assert accounts.observed[:, 0].tolist() == [1.0, 2.0]
-    assert watch.odds.sums[0][0] == 1.0
-    assert watch.count.sums[0][0] == 3.0
+    assert watch.odds.hits[0] == 1.0
+    assert watch.count.hits[0] == 3.0
 
 
-def test_a_ratio_is_as_suspect_as_the_less_suspect_of_its_two_sides() -> None:
+def test_a_ratio_has_no_more_evidence_than_the_lesser_of_its_two_sides() -> None:
     watch = ratio_watch()
     watch.load(chunk(1, k=columns((0, 0, 0, 1)), n=columns((0, 0, 0, 10))))
-    watch.count.recursion.state.cusum[0] = 9.0
-    assert watch.suspicion[0] == 0.0
-    watch.odds.recursion.state.cusum[0, 2] = 8.0
-    assert watch.suspicion[0] == 8.0
+    watch.step(0)
+    watch.count.recursion.sr[:, 0] = 9.0
+    watch.load(chunk(1, k=columns((0, 0, 0, 1)), n=columns((0, 0, 0, 10))))
+    assert watch.step(0)[0] < 9.0
+    watch.odds.recursion.sr[:, 0] = 8.0
+    assert watch.step(0)[0] == 9.0
+    assert watch.mass(np.array([0])).shape == watch.nats(0, np.array([0])).shape == (1, 2, len(watch.odds.factors))
     watch.forget(np.array([0]))
-    assert watch.suspicion[0] == 0.0
+    assert watch.count.value[0] == watch.odds.value[0] == 0.0
 
 
 def test_a_distribution_is_split_by_version_once_its_bins_are_cut() -> None:
-    watch = ShareWatch("promised_minutes", SETTINGS.metrics["promised_minutes"], WATCHED, bucket_ms=60_000, warmup_ms=0)
+    watch = ShareWatch("promised_minutes", SETTINGS)
     watch.load(chunk(5, bins=columns((0, 0, 100, 900), (1, 3, 101, 100))))
     assert watch.split(0) is None
     watch.bank.baseline._cut()
