@@ -14,17 +14,18 @@ __all__ = ["Alarms"]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-#: A series is suspected, and its baseline stands still, above this log evidence.
-SUSPICION_NATS = 7.0
-#: A series has returned once its strong tilts have lost so many nats from their peaks.
-RETURN_NATS = 8.0
+#: A series is suspected, and its baseline stands still, above this part of its threshold in nats.
+SUSPICION = 0.45
+#: A series has returned once its strong tilts have lost so large a part of the threshold in nats from their peaks: where
+#: evidence rises without a cause, it also falls without one.
+RETURN = 0.5
 
 
 class Alarms:
     """Which series of a metric are away from their baseline.
 
     A series leaves when its log evidence passes its threshold. It returns when the tilt that fitted best, and each that
-    was half as strong, has since lost `RETURN_NATS`: the same likelihoods, read the other way; the bucket of the peak is
+    was half as strong, has since lost `RETURN` of the threshold: the same likelihoods, read the other way; the bucket of the peak is
     when it came back. Where two kinds of evidence had to agree, one that is back is enough.
     """
 
@@ -57,7 +58,7 @@ class Alarms:
         value : (n_series,) float32
             Value of the e-detector.
         threshold : (n_series,) float64
-            On the scale of `value`.
+            Nats; the value is compared on its own scale.
         mass : callable
             Log of each tilt's statistic, (n_rows, n_kinds, n_tilts) float64, of some rows.
         nats : callable
@@ -84,12 +85,13 @@ class Alarms:
             strong = self.peak >= 0.5 * self.peak.max(axis=2, keepdims=True)
             lost = np.where(strong, self.peak - self.lead, np.inf).min(axis=2)
             kind = lost.argmax(axis=1)
-            back = lost.max(axis=1) >= RETURN_NATS
+            back = lost.max(axis=1) >= np.where(np.isfinite(threshold[self.rows]), RETURN * threshold[self.rows], np.inf)
             returned = self.rows[back]
             since = np.take_along_axis(self.peak_at, best, axis=2)[:, :, 0][back, kind[back]] + 1
             self.away[returned] = False
             self._keep(~back)
-        above = value >= threshold
+        with np.errstate(divide="ignore"):
+            above = np.log(value) >= threshold
         left = np.flatnonzero(above & ~self.away) if above.any() else none
         left = left[~np.isin(left, returned)]
         if len(left):
@@ -103,6 +105,15 @@ class Alarms:
             self.peak_at = np.concatenate([self.peak_at, at]) if together else at
         self.been_away |= self.away
         return left, returned, since
+
+    def release(self, rows: Ints) -> Ints:
+        """Take some series for returned; those of them that were away."""
+        gone = np.isin(self.rows, rows)
+        released = self.rows[gone]
+        self.away[released] = False
+        self.been_away[released] = False
+        self._keep(~gone)
+        return released
 
     def _keep(self, which: Bools) -> None:
         self.rows, self.lead, self.peak, self.peak_at = self.rows[which], self.lead[which], self.peak[which], self.peak_at[which]

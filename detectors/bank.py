@@ -62,6 +62,8 @@ class Bank:
         Seen for long enough to speak.
     slack : (n_series,) float32
         Factor on thresholds, for evidence jumps past them; see `overshoot`.
+    honesty, power : (n_series,) float32
+        Power of the likelihood ratios from the next epoch on (see `PastPeaks`), and in the one under way.
     value : (n_series,) float32
         Value of each series' e-detector after the last step.
     """
@@ -70,6 +72,8 @@ class Bank:
     recursion: Recursion
     ready: Bools
     slack: Singles
+    honesty: Singles
+    power: Singles
     value: Singles
 
     def _rederive(self) -> None:
@@ -177,8 +181,10 @@ class RateBank(Bank):
         self.rate: Singles = np.zeros(0, dtype=np.float32)
         self.scatter: Singles = self.rate
         self.error: Singles = self.rate
+        self.power: Singles = self.rate
         self.ready: Bools = np.zeros(0, dtype=bool)
         self.slack: Singles = self.rate
+        self.honesty: Singles = self.rate
         self.value: Singles = self.rate
         self.hits: Singles = self.rate
         self.width: Singles = self.rate
@@ -203,6 +209,7 @@ class RateBank(Bank):
         self.recent.grow(extra)
         more = np.zeros(extra, dtype=np.float32)
         self.hits, self.width = np.concatenate([self.hits, more]), np.concatenate([self.width, more])
+        self.honesty, self.power = np.concatenate([self.honesty, more + np.float32(1.0)]), np.concatenate([self.power, more + np.float32(1.0)])
         if self.epoch is not None:
             self._prepare(self.epoch)
 
@@ -296,7 +303,7 @@ class RateBank(Bank):
         # What has learnt nothing expects nothing.
         self.rate[np.isnan(self.rate)] = 0.0
         error = self.baseline.error()
-        self.scatter, self.error = error.scatter, error.relative
+        self.scatter, self.error, self.power = error.scatter, error.relative, self.honesty
         self.ready = (self.baseline.columns["epochs"] >= self.warmup_epochs) & (self.rate > 0.0)
         if not self.ready.all():
             self.recursion.forget(~self.ready)
@@ -310,6 +317,6 @@ class RateBank(Bank):
         rate = np.where(self.ready, self.rate, np.float32(1.0))
         if self.odds:
             usual = self.baseline.exposure() / np.float32(self.buckets_per_epoch)
-            return odds_coefficients(rate, band, self.scatter, self.factors, np.where(self.ready, usual, np.float32(1.0)))
+            return odds_coefficients(rate, band, self.scatter / self.power, self.factors, np.where(self.ready, usual, np.float32(1.0)))
         # What scatters more than Poisson is negative binomial, with the dispersion that gives its sums the variance seen.
-        return count_coefficients(rate, band, (self.scatter - np.float32(1.0)) / rate, self.factors)
+        return count_coefficients(rate, band, (self.scatter - np.float32(1.0)) / rate, self.factors, self.power)

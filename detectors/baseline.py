@@ -232,9 +232,18 @@ class RateBaseline:
             self._absorb(old, old.suspected | epoch.suspected)
 
     def accept(self, rows: Bools) -> None:
-        """Let these series find their new level from now on."""
-        self.columns["frozen_epochs"][rows] = self.freeze_epochs
-        self.columns["parted"][rows] = 0.0
+        """Take the level of the epochs that wait to be learnt for the normal of these series, at once."""
+        c = self.columns
+        events, exposure = np.zeros(self.n_series, dtype=np.float32), np.zeros(self.n_series, dtype=np.float32)
+        for epoch in self.waiting:
+            events += epoch.observed
+            exposure += epoch.exposure * self._factor(self.clock.at(epoch.number * self.epoch_ms))
+            epoch.suspected[rows] = False
+        known = rows & (exposure > 0.0)
+        np.copyto(c["level_events"], events, where=known)
+        np.copyto(c["level_exposure"], exposure, where=known)
+        c["frozen_epochs"][rows] = 0.0
+        c["parted"][rows] = 0.0
 
     def exposure(self) -> Singles:
         """(n_series,) exposure of a usual epoch: of those that wait to be learnt, else of those that made the level."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from rollguard.config import Settings
-from rollguard.detectors.alarms import SUSPICION_NATS, Alarms
+from rollguard.detectors.alarms import Alarms
 from rollguard.detectors.bank import EPOCH_MS, Accounts, RateBank
 from rollguard.detectors.baseline import Epoch, RateBaseline
-from rollguard.detectors.budget import log_thresholds
 from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.chunk import Chunk, KeyRows
-from rollguard.detectors.evidence import Floats, Singles
 from rollguard.detectors.foreign import Bets, Cell, ForeignBank
 from rollguard.detectors.model_watch import ModelWatch
 from rollguard.detectors.onset import Recent
+from rollguard.detectors.past import PastPeaks
 from rollguard.detectors.profile import DayProfile, WeekProfile
 from rollguard.detectors.recipe import Recipe
 from rollguard.detectors.records import Account, SeriesName, Signal, Tick
@@ -26,7 +24,9 @@ from rollguard.detectors.recursion import Recursion
 from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import ShareBaseline, ShareEpoch, ShareTilts
-from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, Watch, watch_for
+from rollguard.detectors.slow import SlowWatch, fast_settings, slow_settings
+from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, watch_for
+from rollguard.detectors.watched import Turn, Watched
 from rollguard.streams import Closed, Measure, StateCodec, measures
 
 __all__ = ["Detect"]
@@ -36,19 +36,16 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class _Watched:
-    """A metric under watch, with what the stage keeps about it."""
+class _Metric:
+    """A metric with its watches, and what the stage keeps about it."""
 
     name: str
-    watch: Watch
-    alarms: Alarms
+    fast: Watched
+    slow: SlowWatch | None
     parts: dict[str, int]
     doubts: tuple[int, ...]
     source: str
     against: str | None
-    log_threshold: Floats
-    threshold: Floats
-    value: Singles
 
 
 class Detect:
@@ -68,7 +65,9 @@ class Detect:
         self.settings = settings
         self.buckets_per_epoch = max(1, EPOCH_MS // settings.bucket_ms)
         numbers = {measure: number for number, measure in enumerate(measures(settings))}
-        self.watched = [_watched(settings, name, numbers) for name, metric in sorted(settings.metrics.items()) if metric.watch]
+        self._rederive()
+        names = [name for name, metric in sorted(settings.metrics.items()) if metric.watch]
+        self.metrics = [_metric(self, name, numbers, len(names)) for name in names]
         self.next_bucket: int | None = None
 
     def feed(self, closed: Closed) -> list[Signal | Tick]:
@@ -97,7 +96,7 @@ class Detect:
 
     def snapshot(self) -> bytes:
         """All that later answers depend on; see `restore`."""
-        return _CODEC.dump((self.watched, self.next_bucket), self.settings)
+        return _CODEC.dump((self.metrics, self.next_bucket), self.settings)
 
     @classmethod
     def restore(cls, settings: Settings, data: bytes) -> Detect:
@@ -109,25 +108,47 @@ class Detect:
             If the snapshot is damaged, or was made under other settings.
         """
         stage = cls(settings)
-        stage.watched, stage.next_bucket = _CODEC.load(data, settings, tuple)
+        stage.metrics, stage.next_bucket = _CODEC.load(data, settings, tuple)
         return stage
+
+    def _rederive(self) -> None:
+        self.fast = fast_settings(self.settings)
+        self.slow = slow_settings(self.settings)
+        self.accepted: dict[int, list[SeriesName]] = {}
+        for each in self.settings.accept:
+            labels = tuple((label, each.labels[label]) for label in self.settings.labels.watched if label in each.labels)
+            self.accepted.setdefault(each.at_ms // self.settings.bucket_ms, []).append(SeriesName(metric=each.metric, labels=labels))
 
     def _chunk(self, closed: Closed, start: int, end: int, out: list[Signal | Tick]) -> None:
         low, high = np.searchsorted(closed.bucket, [start, end]).tolist()
-        loaded = [(w, self._load(w, closed, start, end, slice(low, high))) for w in self.watched]
+        loaded = [(m, *self._load(m, closed, start, end, slice(low, high))) for m in self.metrics]
         for bucket in range(start, end):
             signals: list[Signal] = []
-            for w, _ in loaded:
-                self._step(w, bucket, signals)
+            for m, chunk, _ in loaded:
+                turns = [(turn, m.slow.watched if m.slow else None) for turn in m.fast.step(bucket)]
+                if m.slow is not None and self.slow is not None:
+                    turns += [(turn, m.fast) for turn in m.slow.close(bucket, chunk.keys, self.slow)]
+                # What one watch has found already, or has not given up, the other does not tell again.
+                signals += [_signal(m, bucket, turn) for turn, other in turns if other is None or not _away(other, turn.row)]
+                signals += self._accepted(m, bucket)
             signals.sort(key=_id)
             out.extend(signals)
             out.append(self._tick(loaded, bucket, start))
 
-    def _load(self, w: _Watched, closed: Closed, start: int, end: int, rows: slice) -> tuple[Chunk, Accounts]:
+    def _accepted(self, m: _Metric, bucket: int) -> list[Signal]:
+        """An operator takes the level of some series for their normal: they are back."""
+        wanted = [m.fast.watch.tree.find(name) for name in self.accepted.get(bucket, ()) if name.metric == m.name]
+        rows = np.array(sorted(row for row in wanted if row is not None), dtype=np.int64)
+        if not len(rows):
+            return []
+        turns = {turn.row: turn for watched in (m.fast, m.slow.watched if m.slow else None) if watched is not None for turn in watched.accept(rows, bucket)}
+        return [_signal(m, bucket, replace(turn, onset=float(bucket))) for turn in turns.values()]
+
+    def _load(self, m: _Metric, closed: Closed, start: int, end: int, rows: slice) -> tuple[Chunk, Accounts]:
         measure = closed.measure[rows]
         parts: dict[str, tuple[Ints, Ints, Ints, Ints]] = {}
-        doubtful = np.flatnonzero(np.isin(measure, w.doubts))
-        for part, number in w.parts.items():
+        doubtful = np.flatnonzero(np.isin(measure, m.doubts))
+        for part, number in m.parts.items():
             mine = np.flatnonzero(measure == number)
             parts[part] = (
                 closed.bucket[rows][mine],
@@ -141,96 +162,65 @@ class Detect:
             end - start,
             closed.keys,
             parts,
-            missing=closed.missing[w.source][span],
-            missing_other=closed.missing[w.against or w.source][span],
-            silent=closed.silent[w.source][span],
+            missing=closed.missing[m.source][span],
+            missing_other=closed.missing[m.against or m.source][span],
+            silent=closed.silent[m.source][span],
             doubtful=np.bincount(closed.bucket[rows][doubtful] - start, weights=closed.value[rows][doubtful], minlength=end - start).astype(np.float64),
         )
-        accounts = w.watch.load(chunk)
-        n = len(w.watch.tree.parents)
-        w.alarms.grow(n)
-        if len(w.threshold) < n:
-            # A series that has just been seen for the first time cannot speak before its warm-up.
-            extra = np.full(n - len(w.threshold), np.inf)
-            w.threshold = np.concatenate([w.threshold, extra])
-            w.log_threshold = np.concatenate([w.log_threshold, extra])
-        return chunk, accounts
+        if m.slow is not None:
+            m.slow.add(chunk)
+        return chunk, m.fast.load(chunk)
 
-    def _step(self, w: _Watched, bucket: int, signals: list[Signal]) -> None:
-        value = w.watch.step(bucket)
-        w.value = value
-        if not len(w.alarms.rows) and not (value >= w.threshold).any():
-            return
-        left, returned, since = w.alarms.step(bucket, value, w.threshold, w.watch.mass, lambda rows: w.watch.nats(bucket, rows))
-        name = w.watch.tree.name
-        for row in left.tolist():
-            direction, onset = w.watch.best(row, bucket)
-            signals.append(
-                Signal(
-                    kind="left",
-                    series=name(row),
-                    bucket=bucket,
-                    onset=round(onset.bucket),
-                    onset_error=onset.error,
-                    direction=direction,
-                    evidence=math.log(float(value[row])),
-                    threshold=float(w.log_threshold[row]),
-                )
-            )
-        for row, back in zip(returned.tolist(), since.tolist(), strict=True):
-            signals.append(
-                Signal(
-                    kind="returned",
-                    series=name(row),
-                    bucket=bucket,
-                    onset=back,
-                    onset_error=0.5,
-                    direction=w.watch.best(row, bucket)[0],
-                    evidence=math.log(max(float(value[row]), 1e-300)),
-                    threshold=float(w.log_threshold[row]),
-                )
-            )
-        if len(returned):
-            w.watch.forget(returned)
-
-    def _tick(self, loaded: list[tuple[_Watched, tuple[Chunk, Accounts]]], bucket: int, start: int) -> Tick:
+    def _tick(self, loaded: list[tuple[_Metric, Chunk, Accounts]], bucket: int, start: int) -> Tick:
         return Tick(
             bucket=bucket,
-            ready=any(bool(w.watch.ready.any()) for w in self.watched),
-            accounts=tuple(_account(w, chunk, accounts, bucket, bucket - start) for w, (chunk, accounts) in loaded),
+            ready=any(bool(m.fast.watch.ready.any()) for m in self.metrics),
+            accounts=tuple(_account(m, chunk, accounts, bucket, bucket - start) for m, chunk, accounts in loaded),
         )
 
     def _close_epoch(self) -> None:
-        for w in self.watched:
-            w.log_threshold = log_thresholds(self.settings, len(self.watched), w.watch.tree) + np.log(w.watch.slack)
-            w.watch.close_epoch((w.value >= SUSPICION) | w.alarms.been_away)
-            w.alarms.new_epoch()
-            w.threshold = np.where(w.watch.ready, np.exp(w.log_threshold), np.inf)
+        for m in self.metrics:
+            m.fast.close_epoch(self.fast)
 
-
-#: On the scale of an e-detector's value.
-SUSPICION = np.float32(math.exp(SUSPICION_NATS))
 
 _CODEC = StateCodec(
     "detect",
     (
-        Bets, Cell, ForeignBank, ModelWatch, Recipe,
-        _Watched, Alarms, CountWatch, DayProfile, Epoch, KeyRows, RateBank, RateBaseline, RatioWatch, Recent, Recursion,
-        SeriesClock, SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareTilts, ShareWatch, WeekProfile,
+        _Metric, Alarms, Bets, Cell, CountWatch, DayProfile, Epoch, ForeignBank, KeyRows, ModelWatch, PastPeaks, RateBank, RateBaseline, RatioWatch,
+        Recent, Recipe, Recursion, SeriesClock, SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareTilts, ShareWatch, SlowWatch, Watched,
+        WeekProfile,
     ),
 )  # fmt: skip
+
+
+def _away(watched: Watched, row: int) -> bool:
+    return row < len(watched.alarms.away) and bool(watched.alarms.away[row])
+
+
+def _signal(m: _Metric, bucket: int, turn: Turn) -> Signal:
+    return Signal(
+        kind=turn.kind,
+        series=m.fast.watch.tree.name(turn.row),
+        bucket=bucket,
+        onset=round(turn.onset),
+        onset_error=turn.onset_error,
+        direction=turn.direction,
+        evidence=turn.evidence,
+        threshold=turn.threshold,
+    )
 
 
 def _id(signal: Signal) -> str:
     return signal.id
 
 
-def _account(w: _Watched, chunk: Chunk, accounts: Accounts, bucket: int, at: int) -> Account:
+def _account(m: _Metric, chunk: Chunk, accounts: Accounts, bucket: int, at: int) -> Account:
     # A series that the chunk meets only later has no place in this bucket yet.
-    n = w.watch.n_known(bucket)
+    watch = m.fast.watch
+    n = watch.n_known(bucket)
     return Account(
-        metric=w.name,
-        series=w.watch.tree.first_names(n),
+        metric=m.name,
+        series=watch.tree.first_names(n),
         observed=accounts.observed[at, :n],
         expected=accounts.expected[at, :n],
         variance=accounts.variance[at, :n],
@@ -240,26 +230,24 @@ def _account(w: _Watched, chunk: Chunk, accounts: Accounts, bucket: int, at: int
         silent=bool(chunk.silent[at]) and not chunk.events[at],
         events=float(chunk.events[at]),
         doubtful=float(chunk.doubtful[at]),
-        split=w.watch.split(at),
+        split=watch.split(at),
     )
 
 
-def _watched(settings: Settings, name: str, numbers: dict[Measure, int]) -> _Watched:
-    metric = settings.metrics[name]
-    watch = watch_for(name, settings)
+def _metric(stage: Detect, name: str, numbers: dict[Measure, int], n_metrics: int) -> _Metric:
+    metric = stage.settings.metrics[name]
+    watch = watch_for(name, stage.fast)
+    slow = None if stage.slow is None or metric.model is not None else SlowWatch(name, stage.slow, stage.settings.bucket_ms, n_metrics)
     # A distribution has no model: the config's rule.
     if metric.model is not None and isinstance(watch, (CountWatch, RatioWatch)):
-        bank = ForeignBank(metric.model.name, metric.model.arguments, metric.worse, bucket_ms=settings.bucket_ms, warmup_ms=settings.warmup_ms)
-        watch = ModelWatch(watch, bank)
-    return _Watched(
+        model, settings = metric.model, stage.settings
+        watch = ModelWatch(watch, ForeignBank(model.name, model.arguments, metric.worse, bucket_ms=settings.bucket_ms, warmup_ms=settings.warmup_ms))
+    return _Metric(
         name=name,
-        watch=watch,
-        alarms=Alarms(),
+        fast=Watched(watch, stage.fast, n_metrics),
+        slow=slow,
         parts={measure.part: number for measure, number in numbers.items() if measure.metric == name},
         doubts=tuple(number for measure, number in numbers.items() if not measure.metric and measure.source == metric.source),
         source=metric.source,
         against=metric.against,
-        log_threshold=np.zeros(0),
-        threshold=np.zeros(0),
-        value=np.zeros(0, dtype=np.float32),
     )

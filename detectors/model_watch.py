@@ -93,6 +93,18 @@ class ModelWatch:
         """See `Watch`."""
         self.model.forget(rows)
 
+    def temper(self, honesty: Singles) -> None:
+        """A model's bets are tempered by its own correlation time."""
+
+    @property
+    def honesty(self) -> Singles:
+        """See `Watch`."""
+        return np.ones(len(self.ready), dtype=np.float32)
+
+    def accept(self, rows: Bools) -> None:
+        """See `Watch`. A model learns what it is shown; the accounts' baseline starts anew."""
+        self.usual.accept(rows)
+
     def split(self, at: int) -> Split | None:
         """See `Watch`."""
         return self.usual.split(at)

@@ -70,6 +70,10 @@ class SeriesTree:
         """Name of a row."""
         return self._names[row]
 
+    def find(self, name: SeriesName) -> int | None:
+        """Row of a series; None: it has not been seen."""
+        return self._row.get(name.labels)
+
     @property
     def n_levels(self) -> int:
         """How many ways of pooling there are: all, each label alone, and the finest."""

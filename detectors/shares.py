@@ -311,8 +311,14 @@ class ShareBaseline:
         self.epochs += n > 0.0
 
     def accept(self, rows: Bools) -> None:
-        """Let these series find their new shares from now on."""
-        self.frozen[rows] = FREEZE_EPOCHS
+        """Take the shares of the epochs that wait to be learnt for the normal of these series, at once."""
+        counts = np.zeros_like(self.counts)
+        for epoch in self.waiting:
+            counts += epoch.counts
+            epoch.suspected[rows] = False
+        known = rows & (_down(counts) > 0.0)
+        self.counts = np.where(known, counts, self.counts)
+        self.frozen[rows] = 0.0
 
     def _record(self, counts: Singles, weight: Singles) -> None:
         self.hour += weight * counts

@@ -69,6 +69,16 @@ class Watch(Protocol):
     def forget(self, rows: Ints) -> None:
         """Start the evidence of these series again."""
 
+    def temper(self, honesty: Singles) -> None:
+        """Multiply the evidence of each series by so much, from the next epoch on."""
+
+    @property
+    def honesty(self) -> Singles:
+        """(n_series,) float32: what the evidence of the epoch under way is multiplied by."""
+
+    def accept(self, rows: Bools) -> None:
+        """Take the level that these series have now for their normal."""
+
     def split(self, at: int) -> Split | None:
         """The loaded chunk's bucket number `at`, split by every label."""
 
@@ -122,6 +132,16 @@ class _OneBank:
 
     def forget(self, rows: Ints) -> None:
         self.bank.forget(rows)
+
+    def temper(self, honesty: Singles) -> None:
+        self.bank.honesty = honesty
+
+    @property
+    def honesty(self) -> Singles:
+        return self.bank.power
+
+    def accept(self, rows: Bools) -> None:
+        self.bank.baseline.accept(rows)
 
     def split(self, at: int) -> Split | None:  # noqa: ARG002 - counts have no trials to split by version
         return None
@@ -228,6 +248,20 @@ class RatioWatch:
         """See `Watch`."""
         self.count.forget(rows)
         self.odds.forget(rows)
+
+    def temper(self, honesty: Singles) -> None:
+        """See `Watch`."""
+        self.count.honesty = self.odds.honesty = honesty
+
+    @property
+    def honesty(self) -> Singles:
+        """See `Watch`."""
+        return self.count.power
+
+    def accept(self, rows: Bools) -> None:
+        """See `Watch`."""
+        self.count.baseline.accept(rows)
+        self.odds.baseline.accept(rows)
 
     def split(self, at: int) -> Split | None:  # noqa: ARG002 - hits and trials come from different sources
         """See `Watch`."""
