@@ -1,34 +1,47 @@
-"""Simulated buckets of every kind of metric, and the shipped evidence for them with a baseline that is known.
+"""Simulated buckets of every kind of metric, and the shipped banks for them, told their baseline instead of learning it.
 
-The benches of run lengths and delays share it. Nothing of the engine stands here: coefficients, bounds and recursion are those of
-the banks, with a dead band of none.
+The benches of run lengths and delays share it. Coefficients, bounds, recursion and overshoot are those of the banks; only the
+baseline is known, and its dead band none.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from rollguard.detectors.evidence import Floats, Singles, bin_constants, count_coefficients, odds_coefficients, overshoot, quietened, ratios_above, ratios_below
-from rollguard.detectors.shares import QUANTILES, tilts_for
+from rollguard.detectors.bank import Bank, RateBank
+from rollguard.detectors.baseline import Epoch
+from rollguard.detectors.evidence import Floats, Singles, bin_constants, ratios_above, ratios_below
+from rollguard.detectors.shares import N_BINS, QUANTILES, ShareEpoch, tilts_for
+from rollguard.detectors.sharebank import ShareBank
 
-__all__ = ["EPOCH", "EPOCHS_PER_DAY", "Bins", "Counts", "Evidence", "Odds", "Shop", "bar", "lognormal_shares", "machine", "publish"]
+__all__ = ["BUCKET_MS", "EPOCH", "SHARES", "Bins", "Counts", "Data", "Engine", "Odds", "Shop", "bar", "factors", "machine", "publish", "season"]
 
-#: Buckets of ten seconds in an epoch of five minutes, and epochs in a day.
+Bools = npt.NDArray[np.bool_]
+#: Columns of some buckets, series last; which, its kind knows.
+Data = tuple[npt.NDArray[np.float64], ...]
+
+BUCKET_MS = 10_000
+#: Buckets in an epoch of five minutes.
 EPOCH = 30
-EPOCHS_PER_DAY = 288
-#: How far a season swings: the busiest bucket has seven times the quietest one's mean.
-SWING = 0.75
+#: What the quantile bins promise to hold.
+SHARES = np.diff(np.array([0.0, *QUANTILES, 1.0]))
+#: Spread of the logarithm of simulated minutes.
+SPREAD = 0.35
 
 
 def machine(command: str) -> str:
@@ -37,236 +50,11 @@ def machine(command: str) -> str:
 
 
 @contextmanager
-def bar(what: str, steps: int) -> Iterator[tuple[Progress, int]]:
-    """A progress bar on stderr, and the number of its task in it."""
+def bar(what: str, steps: int) -> Iterator[tuple[Progress, TaskID]]:
+    """A progress bar on stderr, and its task."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield progress, progress.add_task(what, total=steps)
-
-
-def season(phase: Floats, epoch: int, swing: Floats | float = SWING) -> Floats:
-    """(n_series,) factors of the epoch, around one."""
-    return np.asarray(1.0 + swing * np.sin(2.0 * np.pi * (epoch / EPOCHS_PER_DAY + phase)), dtype=np.float64)
-
-
-class Evidence(Protocol):
-    """Log likelihood ratios of buckets whose baseline is known."""
-
-    n_tilts: int
-    slack: Singles
-
-    def nats(self, data: npt.NDArray[np.float32]) -> Singles:
-        """(n_buckets, n_tilts, n_series)."""
-
-
-class Shop(Protocol):
-    """Many series of one kind of metric."""
-
-    n_series: int
-
-    def begin(self, epoch: int) -> None:
-        """Turn to another epoch."""
-
-    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> npt.NDArray[np.float32]:
-        """So many buckets of the epoch, after a change by a factor; series last."""
-
-    def evidence(self, direction: str, smallest: float) -> Evidence:
-        """The engine's for this epoch."""
-
-    def known(self, data: npt.NDArray[np.float32], change: float) -> Singles:
-        """(n_buckets, n_series) nats of one who knows the change's size."""
-
-
-class _Counted:
-    def __init__(self, weight: Singles, constant: Singles, loudest: Singles, slack: Singles) -> None:
-        self.n_tilts, self.weight, self.constant, self.loudest, self.slack = len(weight), weight, constant, loudest, slack
-
-    def nats(self, data: npt.NDArray[np.float32]) -> Singles:
-        found: Singles = np.minimum(data[0], self.loudest)[:, None, :] * self.weight
-        found -= self.constant
-        return found
-
-
-class Counts:
-    """Poisson or negative binomial counts.
-
-    Parameters
-    ----------
-    mean, scatter, swing : (n_series,) float64
-        Mean of a bucket, variance over mean in the mean over time, and how far the season swings.
-    """
-
-    def __init__(self, mean: Floats, scatter: Floats, swing: Floats) -> None:
-        self.n_series = len(mean)
-        self.mean, self.swing = mean, swing
-        self.phase = np.arange(self.n_series) / self.n_series * 7.0 % 1.0
-        #: As the bank has it: the dispersion that gives the variance seen.
-        self.alpha = (scatter - 1.0) / mean
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """See `Shop`."""
-        self.now = self.mean * season(self.phase, epoch, self.swing)
-
-    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> npt.NDArray[np.float32]:
-        """See `Shop`."""
-        found = np.empty((1, n, self.n_series), dtype=np.float32)
-        mean = self.now * change
-        plain, wild = np.flatnonzero(self.alpha <= 0.0), np.flatnonzero(self.alpha > 0.0)
-        found[0][:, plain] = rng.poisson(mean[plain], (n, len(plain)))
-        if len(wild):
-            size = 1.0 / self.alpha[wild]
-            found[0][:, wild] = rng.negative_binomial(size, size / (size + mean[wild]), (n, len(wild)))
-        return found
-
-    def evidence(self, direction: str, smallest: float) -> Evidence:
-        """See `Shop`."""
-        c = count_coefficients(self.now, np.zeros(self.n_series), self.alpha, _factors(direction, smallest))
-        return _Counted(c.weight, c.constant, c.loudest, c.slack)
-
-    def known(self, data: npt.NDArray[np.float32], change: float) -> Singles:
-        """See `Shop`."""
-        size = 1.0 / np.maximum(self.alpha, 1e-9)
-        spread = np.log1p((change - 1.0) * self.now / (size + self.now))
-        constant = np.where(self.alpha > 0.0, spread * size, (change - 1.0) * self.now)
-        weight = np.log(change) - np.where(self.alpha > 0.0, spread, 0.0)
-        return np.asarray(data[0] * weight.astype(np.float32) - constant.astype(np.float32), dtype=np.float32)
-
-
-class _Hit:
-    def __init__(self, weight: Singles, constant: Singles, loudest: Singles, slack: Singles) -> None:
-        self.n_tilts, self.weight, self.constant, self.loudest, self.slack = len(weight), weight, constant, loudest, slack
-
-    def nats(self, data: npt.NDArray[np.float32]) -> Singles:
-        found: Singles = data[0][:, None, :] * self.weight
-        found -= data[1][:, None, :] * self.constant
-        for each, hits in zip(found, data[0], strict=True):
-            loud = np.flatnonzero(hits > self.loudest)
-            if len(loud):
-                each[:, loud] = quietened(each[:, loud])
-        return found
-
-
-class Odds:
-    """Hits among trials; the trials are Poisson and follow the season, the chance stays.
-
-    Parameters
-    ----------
-    chance, trials, swing : (n_series,) float64
-    """
-
-    def __init__(self, chance: Floats, trials: Floats, swing: Floats) -> None:
-        self.n_series = len(chance)
-        self.chance, self.trials, self.swing = chance, trials, swing
-        self.phase = np.arange(self.n_series) / self.n_series * 7.0 % 1.0
-        self.odds = chance / (1.0 - chance)
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """See `Shop`."""
-        self.now = self.trials * season(self.phase, epoch, self.swing)
-
-    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> npt.NDArray[np.float32]:
-        """See `Shop`."""
-        # A Poisson number of trials, thinned, is two Poisson numbers: hits and misses.
-        odds = self.odds * change
-        chance = odds / (1.0 + odds)
-        return np.stack([rng.poisson(self.now * part, (n, self.n_series)) for part in (chance, 1.0 - chance)]).astype(np.float32)
-
-    def evidence(self, direction: str, smallest: float) -> Evidence:
-        """See `Shop`."""
-        one = np.ones(self.n_series)
-        # The usual exposure as the bank has it: of the last 45 minutes, here of the epoch.
-        c = odds_coefficients(self.odds, 0.0 * one, one, _factors(direction, smallest), self.now * (1.0 - self.chance))
-        return _Hit(c.weight, c.constant, c.loudest, c.slack)
-
-    def known(self, data: npt.NDArray[np.float32], change: float) -> Singles:
-        """See `Shop`."""
-        miss = np.log1p((change - 1.0) * self.chance)
-        weight = np.log(change) - miss
-        return np.asarray(data[0] * weight.astype(np.float32) - data[1] * miss.astype(np.float32), dtype=np.float32)
-
-
-class _Binned:
-    def __init__(self, basis: Singles, of: npt.NDArray[np.int64], step: Singles, constants: Singles, slack: Singles) -> None:
-        self.n_tilts, self.basis, self.of, self.step, self.constants, self.slack = len(of), basis, of, step, constants, slack
-
-    def nats(self, data: npt.NDArray[np.float32]) -> Singles:
-        n_bins, n, n_series = data.shape
-        score = (self.basis @ data.reshape(n_bins, -1)).reshape(-1, n, n_series)
-        events = data.sum(axis=0)
-        found: Singles = np.empty((n, self.n_tilts, n_series), dtype=np.float32)
-        for k, (of, step) in enumerate(zip(self.of.tolist(), self.step, strict=True)):
-            np.subtract(step * score[of], events * self.constants[k], out=found[:, k])
-        for each in found:
-            quietened(each)
-        return found
-
-
-class Bins:
-    """Values in quantile bins that hold their promised shares; the number of values is Poisson and follows the season.
-
-    Parameters
-    ----------
-    events, swing : (n_series,) float64
-        Mean number of values in a bucket.
-    """
-
-    def __init__(self, events: Floats, swing: Floats) -> None:
-        self.n_series = len(events)
-        self.events, self.swing = events, swing
-        self.phase = np.arange(self.n_series) / self.n_series * 7.0 % 1.0
-        self.shares = np.diff(np.concatenate([[0.0], QUANTILES, [1.0]]))
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """See `Shop`."""
-        self.now = self.events * season(self.phase, epoch, self.swing)
-
-    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> npt.NDArray[np.float32]:
-        """See `Shop`."""
-        shares = lognormal_shares(change) if change != 1.0 else self.shares
-        found = np.empty((len(shares), n, self.n_series), dtype=np.float32)
-        for share, each in zip(shares.tolist(), found, strict=True):
-            each[:] = rng.poisson(self.now * share, (n, self.n_series))
-        return found
-
-    def evidence(self, direction: str, smallest: float) -> Evidence:  # noqa: ARG002 - steps along the bins are fixed
-        """See `Shop`."""
-        tilts = tilts_for(self.shares, direction)
-        factors = tilts.factors
-        constants = bin_constants(self.shares[:, None], factors, np.zeros((len(factors), 1)))
-        # As the bank of shares works it out.
-        weight = np.exp(factors) * self.shares
-        gain = (weight * factors).sum(axis=1) / weight.sum(axis=1) - constants[:, 0]
-        jump = factors.max(axis=1) - constants[:, 0]
-        slack = np.zeros(self.n_series, dtype=np.float32)
-        for g, j in zip(gain, jump, strict=True):
-            slack += overshoot((g * self.now).astype(np.float32), np.full(self.n_series, j, dtype=np.float32))
-        return _Binned(tilts.basis, tilts.of, tilts.step, constants, slack / np.float32(len(factors)))
-
-    def known(self, data: npt.NDArray[np.float32], change: float) -> Singles:
-        """See `Shop`."""
-        weight = np.log(np.maximum(lognormal_shares(change), 1e-12) / self.shares).astype(np.float32)
-        n_bins, n, n_series = data.shape
-        return np.asarray((weight @ data.reshape(n_bins, -1)).reshape(n, n_series), dtype=np.float32)
-
-
-def lognormal_shares(change: float, spread: float = 0.35) -> Floats:
-    """Shares of the bins once all values are so many times as large: minutes are lognormal, with this spread of their logarithm."""
-    from statistics import NormalDist  # noqa: PLC0415
-
-    normal = NormalDist()
-    below = [normal.cdf(normal.inv_cdf(q) - np.log(change) / spread) for q in QUANTILES]
-    return np.diff(np.array([0.0, *below, 1.0]))
-
-
-def _factors(direction: str, smallest: float) -> Floats:
-    if direction == "lower":
-        return ratios_below(smallest)
-    if direction == "higher":
-        return ratios_above(smallest)
-    return np.concatenate([ratios_below(smallest), ratios_above(smallest)])
 
 
 def publish(name: str, text: str) -> None:
@@ -277,4 +65,248 @@ def publish(name: str, text: str) -> None:
         before, found, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->")
         if not found:
             raise SystemExit(f"docs/detection.md has no marker <!-- {name} -->")
-        page.write_text(f"{before}{found}\n{text}\n{rest[rest.index('<!-- end -->') :]}", encoding="utf-8")
+        page.write_text(f"{before}{found}\n\n{text}\n\n{rest[rest.index('<!-- end -->') :]}", encoding="utf-8")
+
+
+def season(day: Floats | float, swing: Floats | float) -> Floats:
+    """Factors around one by part of the day."""
+    return np.asarray(1.0 + swing * np.sin(2.0 * np.pi * day), dtype=np.float64)
+
+
+def factors(direction: str, smallest: float) -> Floats:
+    """The shipped grid of a direction."""
+    return ratios_below(smallest) if direction == "lower" else ratios_above(smallest)
+
+
+class KnownRates(RateBank):
+    """The bank of rates, told what it would have learnt."""
+
+    def __init__(self, direction: str, smallest: float, n_series: int, *, odds: bool) -> None:
+        super().__init__(factors(direction, smallest), bucket_ms=BUCKET_MS, odds=odds, warmup_ms=0)
+        self.told = np.ones((3, n_series), dtype=np.float32)
+        self.grow(np.zeros(n_series, dtype=np.int64))
+
+    def tell(self, rate: Floats, scatter: Floats, exposure: Floats) -> None:
+        """Rate per unit of exposure, variance over the Poisson one, and exposure of a bucket; of the next epoch."""
+        self.told[:] = rate, scatter, exposure
+
+    def _prepare(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.rate, self.scatter, exposure = self.told.copy()
+        none, sure = np.zeros_like(exposure), np.ones(len(exposure), dtype=np.bool_)
+        self.error, self.power, self.ready = none, none + np.float32(1.0), sure
+        self.baseline.waiting = deque([Epoch(epoch, none, exposure * np.float32(EPOCH), none, ~sure)])
+        self.coefficients = self._coefficients()
+        if self.coefficients is not None:
+            self.slack = self.coefficients.slack
+
+
+class KnownShares(ShareBank):
+    """The bank of distributions, told what it would have learnt; each series alone."""
+
+    def __init__(self, worse: str, n_series: int) -> None:
+        super().__init__(worse, bucket_ms=BUCKET_MS, warmup_ms=0)
+        self.told = np.ones(n_series, dtype=np.float32)
+        alone = np.arange(n_series)
+        self.grow(alone, alone[:, None])
+
+    def tell(self, events: Floats) -> None:
+        """Values of a bucket of the next epoch."""
+        self.told[:] = events
+
+    def _prepare(self, epoch: int) -> None:
+        n = len(self.told)
+        self.epoch = self.refreshed = epoch
+        self.scatter, self.ready = np.ones(n, dtype=np.float32), np.ones(n, dtype=np.bool_)
+        self.tilts = tilts_for(SHARES, self.baseline.worse)
+        shares = np.repeat(SHARES[:, None], n, axis=1).astype(np.float32)
+        constants = bin_constants(shares, self.tilts.factors, np.zeros((len(self.tilts.of), n)))
+        self.constants = [constants]
+        self.baseline.waiting = deque([ShareEpoch(shares * self.told * np.float32(EPOCH), ~self.ready)])
+        self.slack = self._slack(shares, self.tilts.factors, constants)
+
+
+class Shop(Protocol):
+    """Many series of one kind of metric."""
+
+    n_series: int
+
+    def turn(self, day: float) -> None:
+        """Go to a time of the day, in days."""
+
+    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> Data:
+        """So many buckets, after a change by a factor."""
+
+    def bank(self, direction: str, smallest: float) -> Bank:
+        """The shipped bank for all series."""
+
+    def load(self, bank: Bank, start: int, data: Data) -> None:
+        """Tell the bank its baseline and give it some buckets."""
+
+    def known(self, data: Data, change: float) -> Singles:
+        """(n_buckets, n_series) nats of one who knows the size of the change."""
+
+
+class _Seasonal:
+    def __init__(self, mean: Floats, swing: Floats) -> None:
+        self.n_series = len(mean)
+        self.mean, self.swing = mean, swing
+        # Every series is at another time of its day, so that each measurement has all of it.
+        self.phase = np.arange(self.n_series) * 0.381966 % 1.0
+        self.turn(0.0)
+
+    def turn(self, day: float) -> None:
+        """See `Shop`."""
+        self.now = self.mean * season(self.phase + day, self.swing)
+
+
+class Counts(_Seasonal):
+    """Poisson or negative binomial counts.
+
+    Parameters
+    ----------
+    mean, scatter, swing : (n_series,) float64
+        Mean of a bucket, variance over it, and how far the season swings.
+    """
+
+    def __init__(self, mean: Floats, scatter: Floats, swing: Floats) -> None:
+        super().__init__(mean, swing)
+        self.scatter = scatter
+        self.wild = np.flatnonzero(scatter > 1.0)
+        self.plain = np.flatnonzero(scatter <= 1.0)
+
+    @property
+    def size(self) -> Floats:
+        """(n_series,) r of the negative binomial, of variance scatter x mean at any time."""
+        return self.now / np.maximum(self.scatter - 1.0, 1e-9)
+
+    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> Data:
+        """See `Shop`."""
+        mean = self.now * change
+        found = np.empty((n, self.n_series))
+        found[:, self.plain] = rng.poisson(mean[self.plain], (n, len(self.plain)))
+        if len(self.wild):
+            size = self.size[self.wild]
+            found[:, self.wild] = rng.negative_binomial(size, size / (size + mean[self.wild]), (n, len(self.wild)))
+        return (found,)
+
+    def bank(self, direction: str, smallest: float) -> Bank:
+        """See `Shop`."""
+        return KnownRates(direction, smallest, self.n_series, odds=False)
+
+    def load(self, bank: Bank, start: int, data: Data) -> None:
+        """See `Shop`."""
+        if isinstance(bank, KnownRates):
+            bank.tell(self.now, self.scatter, np.ones(self.n_series))
+            bank.load(start, data[0], np.ones((1, 1)).repeat(len(data[0]), axis=0), np.ones(len(data[0]), dtype=np.bool_))
+
+    def known(self, data: Data, change: float) -> Singles:
+        """See `Shop`."""
+        spread = np.where(self.scatter > 1.0, np.log1p((change - 1.0) * self.now / (self.size + self.now)), 0.0)
+        constant = np.where(self.scatter > 1.0, spread * self.size, (change - 1.0) * self.now)
+        return np.asarray(data[0] * (np.log(change) - spread) - constant, dtype=np.float32)
+
+
+class Odds(_Seasonal):
+    """Hits among trials; the trials follow the season, the chance stays.
+
+    Parameters
+    ----------
+    chance, trials, swing : (n_series,) float64
+    """
+
+    def __init__(self, chance: Floats, trials: Floats, swing: Floats) -> None:
+        super().__init__(trials, swing)
+        self.chance = chance
+        self.odds = chance / (1.0 - chance)
+
+    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> Data:
+        """See `Shop`."""
+        # A Poisson number of trials, thinned, is two Poisson numbers; given their sum, hits are binomial.
+        odds = self.odds * change
+        chance = odds / (1.0 + odds)
+        hits, misses = (rng.poisson(self.now * part, (n, self.n_series)).astype(np.float64) for part in (chance, 1.0 - chance))
+        return hits, misses
+
+    def bank(self, direction: str, smallest: float) -> Bank:
+        """See `Shop`."""
+        return KnownRates(direction, smallest, self.n_series, odds=True)
+
+    def load(self, bank: Bank, start: int, data: Data) -> None:
+        """See `Shop`."""
+        if isinstance(bank, KnownRates):
+            bank.tell(self.odds, np.ones(self.n_series), self.now * (1.0 - self.chance))
+            bank.load(start, *data, np.ones(len(data[0]), dtype=np.bool_))
+
+    def known(self, data: Data, change: float) -> Singles:
+        """See `Shop`."""
+        miss = np.log1p((change - 1.0) * self.chance)
+        return np.asarray(data[0] * (np.log(change) - miss) - data[1] * miss, dtype=np.float32)
+
+
+class Bins(_Seasonal):
+    """Values in quantile bins that hold what they promise; the number of values follows the season.
+
+    Parameters
+    ----------
+    events, swing : (n_series,) float64
+        Mean number of values in a bucket.
+    worse : {"higher", "lower", "both"}
+        Direction that hurts, where `bank` is not told it.
+    """
+
+    def draw(self, rng: np.random.Generator, n: int, change: float = 1.0) -> Data:
+        """See `Shop`."""
+        return (np.stack([rng.poisson(self.now * share, (n, self.n_series)) for share in _shares(change).tolist()], axis=1).astype(np.float64),)
+
+    def bank(self, direction: str, smallest: float) -> Bank:  # noqa: ARG002 - the steps of its tilts are fixed
+        """See `Shop`."""
+        return KnownShares(direction, self.n_series)
+
+    def load(self, bank: Bank, start: int, data: Data) -> None:
+        """See `Shop`."""
+        if isinstance(bank, KnownShares):
+            bank.tell(self.now)
+            bank.load(start, data[0].astype(np.float32), np.ones(len(data[0]), dtype=np.bool_))
+
+    def known(self, data: Data, change: float) -> Singles:
+        """See `Shop`."""
+        weight = np.log(np.maximum(_shares(change), 1e-12) / SHARES)
+        nats: Floats = np.zeros(data[0][:, 0].shape)
+        for j in range(N_BINS):
+            nats += weight[j] * data[0][:, j]
+        return nats.astype(np.float32)
+
+
+def _shares(change: float) -> Floats:
+    """Shares of the bins once lognormal minutes are so many times as long."""
+    normal = NormalDist()
+    below = [normal.cdf(normal.inv_cdf(q) - np.log(change) / SPREAD) for q in QUANTILES]
+    return np.diff(np.array([0.0, *below, 1.0]))
+
+
+@dataclass
+class Engine:
+    """A bank with thresholds: the nominal run length of each series, lowered for overshoot. It starts again after each alarm."""
+
+    shop: Shop
+    bank: Bank
+    nominal: Singles
+    turns: int = 0
+
+    def run(self, data: Data) -> Bools:
+        """(n_buckets, n_series) where it alarms in the next buckets of an epoch."""
+        start = self.turns * EPOCH
+        self.turns += 1
+        self.shop.load(self.bank, start, data)
+        threshold = self.nominal * self.bank.slack
+        alarms = np.zeros((len(data[0]), self.shop.n_series), dtype=np.bool_)
+        for at, alarm in enumerate(alarms):
+            np.greater_equal(self.bank.step(start + at), threshold, out=alarm)
+            if alarm.any():
+                self.bank.forget(np.flatnonzero(alarm))
+        return alarms
+
+    def fork(self) -> Engine:
+        """One that goes on from here by itself."""
+        return Engine(self.shop, copy.deepcopy(self.bank), self.nominal, self.turns)
