@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 sys.path.append(str(Path(__file__).parent.parent))
 from bench.simulated import EPOCH, Bins, Counts, Data, Engine, Odds, Shop, bar, machine, publish
-
 from rollguard.detectors.evidence import Floats, Singles
 
 COMMAND = "python bench/delay.py"
@@ -134,12 +133,12 @@ def cells(kind: str, sizes: Sequence[float], rng: np.random.Generator) -> tuple[
             each.run(data)
         for k, height in enumerate(heights):
             knowing.run(k, data, height)
-    found = {size: _delays(now, rng, steady[of[size]], knowing, k, heights[k]) for k, size in enumerate(sizes)}
+    found = {size: _delays(rng, steady[of[size]], knowing, k, heights[k]) for k, size in enumerate(sizes)}
     return found, PAST[0] * PAST[1] / alarms[SMALLEST]
 
 
-def _delays(now: Shop, rng: np.random.Generator, steady: Engine, oracle: Oracle, k: int, height: float) -> Cell:
-    ours, own = steady.fork(), oracle.sum[k].copy()
+def _delays(rng: np.random.Generator, steady: Engine, oracle: Oracle, k: int, height: float) -> Cell:
+    now, ours, own = steady.shop, steady.fork(), oracle.sum[k].copy()
     seen = [np.zeros(now.n_series), np.zeros(now.n_series)]
     bucket = 0
     while not all((each > 0.0).all() for each in seen):

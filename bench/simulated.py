@@ -26,10 +26,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rollguard.detectors.bank import Bank, RateBank
 from rollguard.detectors.baseline import Epoch
 from rollguard.detectors.evidence import Floats, Singles, bin_constants, ratios_above, ratios_below
-from rollguard.detectors.shares import N_BINS, QUANTILES, ShareEpoch, tilts_for
 from rollguard.detectors.sharebank import ShareBank
+from rollguard.detectors.shares import N_BINS, QUANTILES, ShareEpoch, tilts_for
 
-__all__ = ["BUCKET_MS", "EPOCH", "SHARES", "Bins", "Counts", "Data", "Engine", "Odds", "Shop", "bar", "factors", "machine", "publish", "season"]
+__all__ = ["BUCKET_MS", "EPOCH", "SHARES", "Bins", "Counts", "Data", "Engine", "KnownRates", "Odds", "Shop", "bar", "factors", "machine", "publish", "season"]
 
 Bools = npt.NDArray[np.bool_]
 #: Columns of some buckets, series last; which, its kind knows.
@@ -70,7 +70,7 @@ def publish(name: str, text: str) -> None:
 
 def season(day: Floats | float, swing: Floats | float) -> Floats:
     """Factors around one by part of the day."""
-    return np.asarray(1.0 + swing * np.sin(2.0 * np.pi * day), dtype=np.float64)
+    return np.asarray(1.0 + np.asarray(swing) * np.sin(2.0 * np.pi * np.asarray(day)), dtype=np.float64)
 
 
 def factors(direction: str, smallest: float) -> Floats:
@@ -150,9 +150,10 @@ class Shop(Protocol):
 class _Seasonal:
     def __init__(self, mean: Floats, swing: Floats) -> None:
         self.n_series = len(mean)
+        self.now = mean
         self.mean, self.swing = mean, swing
         # Every series is at another time of its day, so that each measurement has all of it.
-        self.phase = np.arange(self.n_series) * 0.381966 % 1.0
+        self.phase: Floats = np.arange(self.n_series, dtype=np.float64) * 0.381966 % 1.0
         self.turn(0.0)
 
     def turn(self, day: float) -> None:
@@ -198,7 +199,7 @@ class Counts(_Seasonal):
         """See `Shop`."""
         if isinstance(bank, KnownRates):
             bank.tell(self.now, self.scatter, np.ones(self.n_series))
-            bank.load(start, data[0], np.ones((1, 1)).repeat(len(data[0]), axis=0), np.ones(len(data[0]), dtype=np.bool_))
+            bank.load(start, data[0], np.ones((len(data[0]), 1)), np.ones(len(data[0]), dtype=np.bool_))
 
     def known(self, data: Data, change: float) -> Singles:
         """See `Shop`."""
@@ -236,7 +237,8 @@ class Odds(_Seasonal):
         """See `Shop`."""
         if isinstance(bank, KnownRates):
             bank.tell(self.odds, np.ones(self.n_series), self.now * (1.0 - self.chance))
-            bank.load(start, *data, np.ones(len(data[0]), dtype=np.bool_))
+            hits, misses = data
+            bank.load(start, hits, misses, np.ones(len(hits), dtype=np.bool_))
 
     def known(self, data: Data, change: float) -> Singles:
         """See `Shop`."""
