@@ -196,7 +196,7 @@ class _Rows:
         hits *= weight
         hits -= taken
         rising = bool(weight.max(initial=0.0) > 0.0)
-        self.slack += overshoot(hits, weight if rising else None)
+        self.slack += overshoot(hits, weight) if rising else overshoot(hits, None, -taken)
         if rising:
             # Only hits that speak for a tilt are bounded: those that speak against every tilt may do so as they are.
             if isinstance(exposure, np.ndarray):
@@ -280,7 +280,7 @@ def quietened(nats: Singles) -> Singles:
     return nats
 
 
-def overshoot(gain: Singles, jump: Singles | None) -> Singles:
+def overshoot(gain: Singles, jump: Singles | None, most: Singles | None = None) -> Singles:
     """How far the statistic of a tilt jumps past a threshold: E[exp(-overshoot)].
 
     An e-detector stopped at A runs about A divided by the mean of this over its tilts to a false alarm, so a threshold
@@ -292,6 +292,8 @@ def overshoot(gain: Singles, jump: Singles | None) -> Singles:
         Mean nats of a bucket if the tilt is true.
     jump : (n_series,) float32 or None
         Nats of one hit, where hits speak for the tilt.
+    most : (n_series,) float32 or None
+        Most nats a bucket can give, where there is such a bound: those of one without hits, where hits speak against the tilt.
 
     Returns
     -------
@@ -301,7 +303,9 @@ def overshoot(gain: Singles, jump: Singles | None) -> Singles:
     Notes
     -----
     For normal increments exp(-0.583 * sqrt(2 * gain)); when hits are rare, a positive jump by one hit's nats w leaves
-    (1 - exp(-w)) / w. The smaller of both is taken, and no gain or jump is more than the `LOUDEST_NATS` of a bucket.
+    (1 - exp(-w)) / w, and the smaller of both is taken. An overshoot is the stationary excess of ladder heights H, so it leaves
+    (1 - E exp(-H)) / E H; where no bucket gives more than c, H <= c, and by convexity that is (1 - exp(-c)) / c at least.
+    No gain, jump or bound is more than the `LOUDEST_NATS` of a bucket.
     `bench/run_length.py` measures what is left.
 
     References
@@ -313,7 +317,15 @@ def overshoot(gain: Singles, jump: Singles | None) -> Singles:
     left *= np.float32(-0.583 * 2.0**0.5)
     np.exp(left, out=left)
     if jump is not None:
-        # Below a hundredth of a nat it is 1 - w / 2, and float32 would keep no digits of it.
-        size = np.clip(jump, np.float32(0.01), np.float32(LOUDEST_NATS))
-        np.minimum(left, (np.float32(1.0) - np.exp(-size)) / size, out=left)
+        np.minimum(left, _uniform(jump), out=left)
+    if most is not None:
+        np.maximum(left, _uniform(most), out=left)
     return left
+
+
+def _uniform(width: Singles) -> Singles:
+    """Mean of exp(-x) for x between 0 and a width."""
+    # Below a hundredth of a nat it is 1 - w / 2, and float32 would keep no digits of it.
+    size = np.clip(width, np.float32(0.01), np.float32(LOUDEST_NATS))
+    found: Singles = (np.float32(1.0) - np.exp(-size)) / size
+    return found
