@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
 from typing import Literal, cast
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from rollguard.config import Kind, Settings, Worse
 from rollguard.detectors.bank import BAND_PER_ERROR, RateBank
 from rollguard.detectors.budget import log_thresholds
-from rollguard.detectors.evidence import Floats, Reals
-from rollguard.detectors.limits import DEEPEST_FALL, LARGEST_RISE, Direction, divergences, mean_delay
+from rollguard.detectors.evidence import Coefficients, Floats, Reals, bin_constants, count_coefficients, odds_coefficients
+from rollguard.detectors.limits import DEEPEST_FALL, LARGEST_RISE, Direction, mean_delay
 from rollguard.detectors.model_watch import ModelWatch
 from rollguard.detectors.past import PRIOR_PEAKS, PastPeaks
 from rollguard.detectors.records import SeriesName
@@ -25,21 +27,45 @@ from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch
 from rollguard.detectors.watched import Watched
 from rollguard.streams import bin_middle
 
-__all__ = ["MONTH_MS", "Calibration", "WatchName", "calibrated"]
+__all__ = ["MONTH_MS", "WITHIN_MS", "Calibration", "Shown", "WatchName", "calibrated"]
 
 WatchName = Literal["fast", "slow"]
+Ints = npt.NDArray[np.int64]
+#: Nats a bucket gives on average, of every series, if its rate (of a distribution: its values) is so many times the usual.
+Drift = Callable[[Floats], Floats]
 
 MINUTE_MS = 60_000
-MONTH_MS = 30 * 86_400_000
+MONTH_MS = 30 * 1440 * MINUTE_MS
+#: Times within which a change shall be seen, for each watch.
+WITHIN_MS: dict[WatchName, tuple[int, ...]] = {"fast": (5 * MINUTE_MS, 15 * MINUTE_MS, 60 * MINUTE_MS), "slow": (1440 * MINUTE_MS,)}
 #: Sizes of a change that are tried lie so far apart: an answer is at most this much too large.
 STEP = 1.01
 #: Spread of the logarithm of a distribution's values where its quantiles do not tell.
 SPREAD = 0.5
 #: Standard deviations between the quantiles .1 and .9 of a normal distribution.
-TENTHS = 2.0 * 1.2815515655446004
+NORMAL = NormalDist()
+TENTHS = NORMAL.inv_cdf(0.9) - NORMAL.inv_cdf(0.1)
 LOW_TENTH, HIGH_TENTH = QUANTILES.index(0.1), QUANTILES.index(0.9)
 #: Tilts that move a distribution as a whole.
 LOCATION = (TILT_NAMES.index("higher"), TILT_NAMES.index("lower"))
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """The smallest change that a series shows in some time.
+
+    Attributes
+    ----------
+    direction : {"higher", "lower"}
+        Where to; one that hurts.
+    within_ms : int
+        So soon it is seen on average.
+    change : float or None
+        Relative: 0.1 is a tenth more or less. Never less than what is looked for. None: no change is seen in that time.
+    """
+
+    direction: Direction
+    within_ms: int
+    change: float | None
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,32 +84,34 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         Seen for long enough to speak.
     per_minute : float
         Events of a usual minute, over the day: of a ratio its hits, of a sum its units.
-    smallest : float
-        Relative size of the smallest change that is looked for, > 0.
     scatter : float
         Variance of counts relative to Poisson (of a distribution: to the multinomial), >= 1.
     error : float
-        Relative error that the baseline has shown; the dead band is `BAND_PER_ERROR` times it.
-    trials_per_minute, odds_scatter, odds_error : float or None
-        Of a ratio: hits and misses, and scatter and error of its odds.
-    spread : float or None
-        Of a distribution: standard deviation of the logarithm of its values.
+        Relative error that the baseline has shown; the dead band is `BAND_PER_ERROR` times it. Of a ratio scatter and error are those of
+        the worse of its two tests.
     honesty : float
         By which evidence is multiplied, in (0, 1]; see `PastPeaks`.
     threshold : float or None
         Nats; None before it is ready.
-    run_length : float
-        Logarithm of the buckets to a false alarm that the threshold stands for: what the budget demands, and what the own past adds.
     promised : float
         False alarms a month that the budget allows it; 0 before it is ready.
     measured : float
         Those that its own past leads one to expect if its model were believed as it is, neither tempered nor held to a higher threshold.
     alarms : float
         Alarms in its past, each worth half as much after thirty days.
+    shown : tuple of Shown
+        Of each direction that hurts and each of `WITHIN_MS`. Without any: it may not speak yet, or a river model watches it, of which
+        nobody knows that.
     model : str or None
         The river model that watches in place of ours.
     refused, renewed : int
         How often that model said nothing of a value, and how often it was built anew for that; see `ForeignBank`.
+
+    Notes
+    -----
+    A change is seen in time if the tilt that likes it best gains enough nats a bucket: with the coefficients of the bank itself at the rate of a
+    usual hour, so dead band, scatter, grid of tilts and honesty are those in use. What is enough follows from `limits.mean_delay`, where a
+    mixture of so many tilts needs their logarithm more than one tilt alone. tests/detectors/test_calibration.py measures what is left.
     """
 
     series: SeriesName
@@ -93,73 +121,17 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     bucket_ms: int
     ready: bool
     per_minute: float
-    smallest: float
     scatter: float
     error: float
-    trials_per_minute: float | None = None
-    odds_scatter: float | None = None
-    odds_error: float | None = None
-    spread: float | None = None
     honesty: float
     threshold: float | None
-    run_length: float
     promised: float
     measured: float
     alarms: float
+    shown: tuple[Shown, ...]
     model: str | None = None
     refused: int = 0
     renewed: int = 0
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        """Where a change hurts."""
-        return ("higher", "lower") if self.worse == "both" else (self.worse,)
-
-    def smallest_change(self, within_ms: int, direction: Direction) -> float | None:
-        """The smallest relative change in a direction that is seen in so many milliseconds on average.
-
-        Parameters
-        ----------
-        within_ms : int
-        direction : {"higher", "lower"}
-
-        Returns
-        -------
-        float or None
-            0.1 is a tenth more or less, as in `limits.smallest_change`; never less than what is looked for (for a fall, as many times less
-            as a rise would be more). None: no change is, or the series may not speak yet, or a river model watches it, of which nobody
-            knows that.
-        """
-        if not self.ready or self.model is not None:
-            return None
-        most = LARGEST_RISE if direction == "higher" else DEEPEST_FALL / (1.0 - DEEPEST_FALL)
-        n = max(math.ceil(math.log(most / self.smallest) / math.log(STEP)), 0) + 1
-        rises = range(n)
-        at = bisect_left(rises, True, key=lambda k: self._shows(min(self.smallest * STEP**k, most), direction, within_ms / self.bucket_ms))  # noqa: FBT003 - the key's value that is sought
-        if at == n:
-            return None
-        rise = min(self.smallest * STEP**at, most)
-        return rise if direction == "higher" else rise / (1.0 + rise)
-
-    def _shows(self, rise: float, direction: Direction, within: float) -> bool:
-        size = rise if direction == "higher" else rise / (1.0 + rise)
-        # A power of a likelihood ratio has so much less of its drift.
-        return all(mean_delay(self.run_length, self.honesty * forward, self.honesty * backward) <= within for forward, backward in self._tests(size, direction))
-
-    def _tests(self, size: float, direction: Direction) -> Iterator[tuple[float, float]]:
-        """Divergences of each test that has to see a change."""
-        rate = self.per_minute * self.bucket_ms / MINUTE_MS
-        band = BAND_PER_ERROR * self.error
-        if self.spread is not None:
-            times = abs(math.log1p(size if direction == "higher" else -size))
-            yield divergences("distribution", size, rate, direction, scatter=self.scatter, band=max(band, math.expm1(LEAST_LEAN * times)), spread=self.spread)[
-                -1
-            ]
-            return
-        yield divergences("count", size, rate, direction, scatter=self.scatter, band=band)[-1]
-        if self.trials_per_minute is not None and self.odds_scatter is not None and self.odds_error is not None:
-            trials = self.trials_per_minute * self.bucket_ms / MINUTE_MS
-            yield divergences("ratio", size, rate, direction, scatter=self.odds_scatter, band=BAND_PER_ERROR * self.odds_error, trials=trials)[-1]
 
 
 def calibrated(watch: WatchName, watched: Watched, settings: Settings) -> list[Calibration]:
@@ -176,16 +148,18 @@ def calibrated(watch: WatchName, watched: Watched, settings: Settings) -> list[C
     if not n:
         return []
     metric, model = settings.metrics[of.metric], of.model if isinstance(of, ModelWatch) else None
-    found = _numbers_of(of.usual if isinstance(of, ModelWatch) else of)
+    honesty, slack = of.honesty, of.slack
+    found = _numbers_of(of.usual if isinstance(of, ModelWatch) else of, honesty, metric.smallest)
     nominal = log_thresholds(settings, watched.n_metrics, tree)
-    more_often = np.log(watched.past.more_often(of.slack))
     ready = of.ready & np.isfinite(watched.threshold)
+    shown = {}
+    if model is None:
+        run_length = np.where(ready, nominal + np.log(watched.past.more_often(slack)), np.inf)
+        directions: tuple[Direction, ...] = ("higher", "lower") if metric.worse == "both" else (metric.worse,)
+        within = [(span, span / settings.bucket_ms) for span in WITHIN_MS[watch]]
+        shown = {(each, span): _smallest(found, each, _needed(run_length, buckets, found.n_tilts)) for each in directions for span, buckets in within}
     a_month = MONTH_MS / settings.bucket_ms
-    alone = _alone(watched.past, nominal + np.log(of.slack), of.honesty.astype(np.float64), of.slack.astype(np.float64), watched.buckets_per_epoch)
-
-    def column(values: Reals | None, row: int) -> float | None:
-        return None if values is None else float(values[row])
-
+    alone = _alone(watched.past, nominal + np.log(slack), honesty.astype(np.float64), slack.astype(np.float64), watched.buckets_per_epoch)
     return [
         Calibration(
             series=name,
@@ -195,19 +169,18 @@ def calibrated(watch: WatchName, watched: Watched, settings: Settings) -> list[C
             bucket_ms=settings.bucket_ms,
             ready=bool(ready[row]),
             per_minute=float(found.rate[row]) * MINUTE_MS / settings.bucket_ms,
-            smallest=metric.smallest if found.smallest is None else found.smallest,
             scatter=float(found.scatter[row]),
             error=float(found.error[row]),
-            trials_per_minute=None if found.trials is None else float(found.trials[row]) * MINUTE_MS / settings.bucket_ms,
-            odds_scatter=column(found.odds_scatter, row),
-            odds_error=column(found.odds_error, row),
-            spread=found.spread,
-            honesty=float(of.honesty[row]),
+            honesty=float(honesty[row]),
             threshold=float(watched.threshold[row]) if ready[row] else None,
-            run_length=float(nominal[row] + more_often[row]),
             promised=a_month * math.exp(-float(nominal[row])) if ready[row] else 0.0,
             measured=a_month * float(alone[row]) if ready[row] else 0.0,
             alarms=max(float(watched.past.peaks[row] - watched.past.heights[row]), 0.0),
+            shown=tuple(
+                Shown(direction=direction, within_ms=span, change=float(sizes[row]) if np.isfinite(sizes[row]) else None)
+                for (direction, span), sizes in shown.items()
+                if ready[row]
+            ),
             model=None if model is None else model.recipe.name,
             refused=0 if model is None else int(model.refused[row]),
             renewed=0 if model is None else int(model.renewed[row]),
@@ -233,28 +206,75 @@ def _alone(past: PastPeaks, threshold: Floats, honesty: Floats, slack: Floats, b
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """What a metric's baselines say of its series, each (n_series,), in buckets."""
+    """What a metric's baselines say of its series, in buckets.
+
+    Attributes
+    ----------
+    rate, scatter, error : (n_series,) float
+    smallest : float
+        Size of the smallest rise that is looked for.
+    n_tilts : int
+    tests : list of Drift
+        All have to see a change.
+    """
 
     rate: Reals
     scatter: Reals
     error: Reals
-    smallest: float | None = None
-    trials: Reals | None = None
-    odds_scatter: Reals | None = None
-    odds_error: Reals | None = None
-    spread: float | None = None
+    smallest: float
+    n_tilts: int
+    tests: list[Drift]
 
 
-def _numbers_of(watch: object) -> _Numbers:
+def _needed(run_length: Floats, buckets: float, n_tilts: int) -> Floats:
+    """(n_series,) nats a bucket with which a change is seen in so many buckets; infinite if it cannot be."""
+
+    @cache
+    def needed(nats: float) -> float:
+        if not math.isfinite(nats) or buckets < 1.0:
+            return math.inf
+        low, high = math.log(1e-9), math.log(1e3)
+        for _ in range(40):
+            middle = 0.5 * (low + high)
+            drift = math.exp(middle)
+            low, high = (low, middle) if mean_delay(nats, drift, drift) <= buckets else (middle, high)
+        return math.exp(high)
+
+    return np.array([needed(nats) for nats in (run_length + math.log(n_tilts)).tolist()])
+
+
+def _smallest(numbers: _Numbers, direction: Direction, needed: Floats) -> Floats:
+    """(n_series,) the smallest change in a direction with which every test gains what is needed; infinite: there is none."""
+    most = LARGEST_RISE if direction == "higher" else DEEPEST_FALL / (1.0 - DEEPEST_FALL)
+    n = max(math.ceil(math.log(most / numbers.smallest) / math.log(STEP)), 0) + 1
+    rises = np.minimum(numbers.smallest * STEP ** np.arange(n, dtype=np.float64), most)
+    times = 1.0 + rises if direction == "higher" else 1.0 / (1.0 + rises)
+    low, high = np.zeros(len(needed), dtype=np.int64), np.full(len(needed), n, dtype=np.int64)
+    while (low < high).any():
+        middle = np.minimum((low + high) // 2, n - 1)
+        enough = np.logical_and.reduce([drift(times[middle]) >= needed for drift in numbers.tests])
+        high = np.where(enough & (low < high), middle, high)
+        low = np.where(~enough & (low < high), middle + 1, low)
+    found: Floats = np.where(high < n, np.abs(times[np.minimum(high, n - 1)] - 1.0), np.inf)
+    return found
+
+
+def _numbers_of(watch: object, honesty: Reals, smallest: float) -> _Numbers:
     if isinstance(watch, RatioWatch):
         count, odds = watch.count.baseline.error(), watch.odds.baseline.error()
         hits, chances = _usual(watch.count), _usual(watch.odds)
-        trials = hits + np.divide(hits, chances, out=np.zeros_like(hits), where=chances > 0.0)
-        return _Numbers(hits, count.scatter, count.relative, trials=trials, odds_scatter=odds.scatter, odds_error=odds.relative)
+        safe = np.where(chances > 0.0, chances, 1.0)
+        misses = hits / safe
+        tempered = np.divide(odds.scatter, honesty, dtype=np.float32)
+        against = odds_coefficients(safe, BAND_PER_ERROR * odds.relative, tempered, watch.odds.factors, misses)
+        tests = [_counts(hits, count.scatter, count.relative, watch.count, honesty), _linear(against, hits, misses)]
+        worse = np.maximum(count.scatter, odds.scatter), np.maximum(count.relative, odds.relative)
+        return _Numbers(hits, *worse, smallest, len(watch.count.factors), tests)
     if isinstance(watch, CountWatch):
-        error = watch.bank.baseline.error()
-        return _Numbers(_usual(watch.bank), error.scatter, error.relative)
-    return _shares(cast("ShareWatch", watch).bank)
+        error, rate = watch.bank.baseline.error(), _usual(watch.bank)
+        tests = [_counts(rate, error.scatter, error.relative, watch.bank, honesty)]
+        return _Numbers(rate, error.scatter, error.relative, smallest, len(watch.bank.factors), tests)
+    return _shares(cast("ShareWatch", watch).bank, honesty)
 
 
 def _usual(bank: RateBank) -> Floats:
@@ -269,35 +289,64 @@ def _usual(bank: RateBank) -> Floats:
     return usual
 
 
-def _shares(bank: ShareBank) -> _Numbers:
+def _counts(rate: Floats, scatter: Reals, error: Reals, bank: RateBank, honesty: Reals) -> Drift:
+    safe = np.where(rate > 0.0, rate, 1.0)
+    power = np.asarray(honesty, dtype=np.float32)
+    return _linear(count_coefficients(safe, BAND_PER_ERROR * error, (scatter - 1.0) / safe, bank.factors, power), rate, np.ones_like(rate))
+
+
+def _linear(coefficients: Coefficients, hits: Floats, exposure: Floats) -> Drift:
+    taken = coefficients.constant * exposure
+    return lambda times: np.asarray((coefficients.weight * (hits * times) - taken).max(axis=0), dtype=np.float64)
+
+
+def _shares(bank: ShareBank, honesty: Reals) -> _Numbers:
     baseline, n = bank.baseline, bank.baseline.n_series
     if baseline.cut is None:
         # Bins are cut after a day: until then nothing is known of any series.
-        return _Numbers(np.zeros(n), np.ones(n), np.zeros(n), 1.0, spread=SPREAD)
+        return _Numbers(np.zeros(n), np.ones(n), np.zeros(n), 1.0, 1, [np.zeros_like])
     spread = _spread(bin_middle(baseline.cut[[LOW_TENTH, HIGH_TENTH]].astype(np.int16)))
-    tilts = baseline.tilts()
-    moving = np.isin(tilts.names, LOCATION)
-    lean = (baseline.lean(baseline.shares())[moving] * tilts.step[moving, None]).max(axis=0)
-    counted = np.zeros(n)
+    shares, tilts = baseline.shares(), baseline.tilts()
+    moving, lean = np.isin(tilts.names, LOCATION), baseline.lean(shares)
+    constants = bin_constants(shares, tilts.factors, np.maximum(np.float32(LEAST_LEAN), np.float32(BAND_PER_ERROR) * lean))
+    rate, scatter = _share_rate(bank), baseline.scatter()
+    told = rate * honesty / scatter
+    below = np.array([[NORMAL.inv_cdf(min(max(share, 1e-9), 1.0 - 1e-9)) for share in row] for row in np.cumsum(shares, axis=0)[:-1].tolist()])
+
+    def drift(times: Floats) -> Floats:
+        # Every value times so much: on the scale of normal scores, the whole distribution is moved.
+        edges = below - np.log(times) / spread
+        reached = np.array([[NORMAL.cdf(edge) for edge in row] for row in edges.tolist()]).reshape(edges.shape)
+        after = np.diff(reached, axis=0, prepend=0.0, append=1.0)
+        return np.asarray(told * (tilts.factors.astype(np.float64) @ after - constants).max(axis=0), dtype=np.float64)
+
+    error = np.expm1(spread * (lean[moving] * tilts.step[moving, None]).max(axis=0).astype(np.float64))
+    return _Numbers(rate, scatter, error, math.expm1(spread * float(tilts.step[moving].min())), len(tilts.of), [drift])
+
+
+def _share_rate(bank: ShareBank) -> Floats:
+    """(n_series,) events of a usual bucket."""
+    baseline = bank.baseline
+    counted = np.zeros(baseline.n_series)
     for each in baseline.counts:
         counted += each
-    # A day of everything was there at the cut, and all fades since; a series' own first days weigh less, so the mean is that of all, divided.
+    # A day of everything was there at the cut, and all fades since. A series' own first days weigh less, so the mean is that of all, divided.
     kept = SHARE_DECAY ** float(baseline.epochs[0])
-    days_all = float(counted[0]) / (kept * baseline.epochs_per_day + (1.0 - kept) / (1.0 - SHARE_DECAY)) / bank.buckets_per_epoch
+    everything = float(counted[0]) / (kept * baseline.epochs_per_day + (1.0 - kept) / (1.0 - SHARE_DECAY)) / bank.buckets_per_epoch
     now = baseline.volume().astype(np.float64)
-    part = now / now[0] if now[0] > 0.0 else counted / max(counted[0], 1.0)
-    return _Numbers(
-        days_all * part,
-        baseline.scatter(),
-        np.expm1(spread * lean.astype(np.float64)),
-        math.expm1(spread * float(tilts.step[moving].min())),
-        spread=spread,
-    )
+    rate: Floats = everything * (now / now[0] if now[0] > 0.0 else counted / max(float(counted[0]), 1.0))
+    return rate
 
 
-def _spread(tenths: Floats) -> float:
-    """Standard deviation of the logarithm of values, from their quantiles .1 and .9."""
-    low, high = tenths.tolist()
+def _spread(tenths: Sequence[float] | Floats) -> float:
+    """Standard deviation of the logarithm of values, from their quantiles .1 and .9.
+
+    Examples
+    --------
+    >>> round(_spread([20.0, 40.0]), 3), _spread([-1.0, 40.0])
+    (0.27, 0.5)
+    """
+    low, high = (float(each) for each in tenths)
     if low * high <= 0.0:
         return SPREAD
     # A bin is 5 % wide: what lies in one is spread within it.
