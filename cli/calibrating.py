@@ -229,11 +229,12 @@ def _tell(console: Console, found: dict[str, Any], *, everything: bool) -> None:
     shown = ready if everything else ready[:MOST_SERIES]
     console.print(_table(shown))
     if len(ready) > len(shown):
-        console.print(f"and {len(ready) - len(shown):,} more that are trusted no less; --all shows them")
+        console.print(f"and {len(ready) - len(shown):,} more with less to make up for; --all shows them")
     if young:
         console.print(f"and {young:,} not seen for long enough to speak")
     console.print()
-    for name, words in FOOTNOTES.items():
+    notes = FOOTNOTES | (SLOW_NOTE if _slow_speaks(shown) else {})
+    for name, words in notes.items():
         console.print(Text.assemble((name, "bold"), f": {words}", style="dim"))
 
 
@@ -243,8 +244,13 @@ FOOTNOTES = {
     "threshold": "how much evidence it takes for a signal, in nats: 2.3 more is ten times rarer by chance.",
     "smallest change": "a change of this size, in the direction that hurts, is seen so soon on average, at a usual hour and at best; -: none is. "
     "Smaller than what the config asks for is not looked for.",
-    "in a day": "the same by the slow watch, which looks at whole hours and begins to speak after a week.",
 }
+SLOW_NOTE = {"in a day": "the same by the slow watch, which looks at whole hours; the other columns are those of the watch on the configured bucket."}
+
+
+def _slow_speaks(series: list[dict[str, Any]]) -> bool:
+    """Whether any series has been seen for the week that the slow watch needs."""
+    return any(each["slow"] is not None and each["slow"]["ready"] for each in series)
 
 
 def _sums(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -261,22 +267,29 @@ def _sums(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
     ]
     if found["signals"]:
-        words = f"{found['signals']:,} signals (a series left its baseline) in {found['bursts']:,} bursts, more than 30 min apart: "
-        words += f"{_count(found['bursts_per_month'])} bursts a month. A true incident counts too: nothing here knows which they were."
+        signals, bursts = _of(found["signals"], "signal"), _of(found["bursts"], "burst")
+        words = f"{signals} (a series left its baseline) in {bursts}, those within 30 min as one: {_count(found['bursts_per_month'])} bursts a month. A true incident counts too, and lowers the trust below: "
+        words += "nothing here knows which they were. Quiet time says more."
     else:
         words = "no signal: no series left its baseline."
     return [*lines, ("Measured", words)]
 
 
+def _of(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
 def _table(shown: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), title="Smallest change that is seen in time", title_justify="left", title_style="bold")
     table.add_column("series", overflow="fold")
-    for column in ("events\n/min", "model\nalone", "trust in\nthe model", "threshold", "in\n5 min", "in\n15 min", "in\n60 min", "in\na day"):
+    slow_too = _slow_speaks(shown)
+    columns = ["events\n/min", "model\nalone", "trust in\nthe model", "threshold", "in\n5 min", "in\n15 min", "in\n60 min"]
+    for column in [*columns, "in\na day"] if slow_too else columns:
         table.add_column(column, justify="right", no_wrap=True)
     for each in shown:
         fast, slow = each["fast"], each["slow"]
         sizes = [_sizes(fast["smallest_change"][name]) for name in FAST_WITHIN]
-        sizes += [_sizes(slow["smallest_change"][name]) if slow is not None else "-" for name in SLOW_WITHIN]
+        sizes += [_sizes(slow["smallest_change"][name]) if slow is not None else "-" for name in SLOW_WITHIN] if slow_too else []
         times = fast["times_promised"]
         row = [each["series"], _count(each["per_minute"]), "-" if times is None else f"{_count(times)} x"]
         row += [f"{100 * fast['honesty']:.0f} %", f"{fast['threshold_nats']:.1f}", *sizes]

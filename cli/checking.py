@@ -110,7 +110,7 @@ def refuse_wrong_models(settings: Settings, config: Path | None, case: Case | No
             problem = f"{error.model}: {error.problem}"
             mistakes.append(Mistake(file=file, line=line, key=f"metrics.{name}.model", problem=problem, expected=error.expected, near=error.near))
     if mistakes:
-        raise ConfigError(mistakes)
+        raise ConfigError(sorted(mistakes, key=lambda each: (each.file, each.line)))
 
 
 def _written(path: tuple[str, ...], layers: list[Layer]) -> tuple[str, int]:

@@ -162,7 +162,7 @@ def calibrated(watch: WatchName, watched: Watched, settings: Settings) -> list[C
     alone = _alone(watched.past, nominal + np.log(slack), honesty.astype(np.float64), slack.astype(np.float64), watched.buckets_per_epoch)
     return [
         Calibration(
-            series=name,
+            series=tree.name(row),
             watch=watch,
             kind=metric.kind,
             worse=metric.worse,
@@ -185,7 +185,7 @@ def calibrated(watch: WatchName, watched: Watched, settings: Settings) -> list[C
             refused=0 if model is None else int(model.refused[row]),
             renewed=0 if model is None else int(model.renewed[row]),
         )
-        for row, name in enumerate(tree.first_names(n))
+        for row in range(n)
     ]
 
 
