@@ -19,13 +19,14 @@ from rollguard.cli.bar import progress_bar
 from rollguard.cli.checking import refuse_wrong_models
 from rollguard.cli.replaying import ConfigFile, opened_case
 from rollguard.config import Settings, format_duration
-from rollguard.detectors import MONTH_MS, Calibration, Detect, Signal, Tick
+from rollguard.detectors import Calibration, Detect, Signal, Tick
 from rollguard.replay import Case, Progress, Replay
 
 __all__ = ["calibrate"]
 
 MINUTE_MS = 60_000
 DAY_MS = 1440 * MINUTE_MS
+MONTH_MS = 30 * DAY_MS
 #: Times within which a change is seen, as they are called: by the watch on the configured bucket, and by the slow one.
 FAST_WITHIN = {"5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS, "60m": 60 * MINUTE_MS}
 SLOW_WITHIN = {"1d": DAY_MS}
@@ -268,7 +269,8 @@ def _sums(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if found["signals"]:
         signals, bursts = _of(found["signals"], "signal"), _of(found["bursts"], "burst")
-        words = f"{signals} (a series left its baseline) in {bursts}, those within 30 min as one: {_count(found['bursts_per_month'])} bursts a month. A true incident counts too, and lowers the trust below: "
+        words = f"{signals} (a series left its baseline) in {bursts}, those within 30 min as one: "
+        words += f"{_count(found['bursts_per_month'])} bursts a month. A true incident counts too, and lowers the trust below: "
         words += "nothing here knows which they were. Quiet time says more."
     else:
         words = "no signal: no series left its baseline."

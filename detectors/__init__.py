@@ -1,7 +1,7 @@
 """Closed buckets in, signals out. Never reads a clock, a topic or a deploy."""
 
 from rollguard.detectors.budget import log_thresholds
-from rollguard.detectors.calibration import MONTH_MS, Calibration, Shown
+from rollguard.detectors.calibration import Calibration, Shown
 from rollguard.detectors.detect import Detect
 from rollguard.detectors.limits import Direction, divergences, least_rate, needed_half_life, smallest_change, visible_change
 from rollguard.detectors.recipe import ModelError
@@ -10,7 +10,6 @@ from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.slow import fast_settings, slow_settings
 
 __all__ = [
-    "MONTH_MS",
     "Account",
     "Calibration",
     "Detect",
