@@ -9,7 +9,7 @@ import typer
 
 from rollguard.cli.explaining import chosen
 from rollguard.cli.replaying import ConfigFile, opened_case, run_of
-from rollguard.replay import write_affected
+from rollguard.replay import make_file, write_affected
 
 __all__ = ["affected"]
 
@@ -31,6 +31,7 @@ def affected(
     Exit codes: 0 fine, 1 the run failed, 2 wrong usage, config or case.
     """
     opened = opened_case(case, config)
+    make_file(out)
     run = run_of(opened)
     found = chosen(run, incident)
     counts = write_affected(opened, found, out)

@@ -103,9 +103,10 @@ def _suspect(suspect: dict[str, Any]) -> dict[str, Any]:
 
 
 def _would_change(incident: dict[str, Any], needed: float) -> list[str]:
-    """What the verdict hangs on."""
+    """What the verdict hangs on: what would turn it if it were seen otherwise, and which evidence carries it."""
+    found = [f"{sentence}." for sentence in incident["would_change"]]
     if not incident["suspects"]:
-        return ["No change that is known could have done it: a change record that is missing would change this."]
+        return found
     first = incident["suspects"][0]
     name, probability = first["deploy_id"], first["probability"]
     if incident["verdict"] == "guilty":
@@ -115,17 +116,11 @@ def _would_change(incident: dict[str, Any], needed: float) -> list[str]:
             for kind, left in without.items()
             if left < needed
         ]
-        return carrying or [
-            f"No single kind of evidence carries it: without any one of them {name} would still have at least {100 * min(without.values()):.0f} %."
-        ]
+        least = f"No single kind of evidence carries it: without any one of them {name} would still have at least {100 * min(without.values()):.0f} %."
+        return found + (carrying or [least])
     odds = needed / (1.0 - needed) * (1.0 - probability) / max(probability, 1e-9)
     more = _factor(math.log(max(odds, 1.0)))
-    none = 100 * incident["no_change_probability"]
-    return [
-        f"{name} has {100 * probability:.0f} % and would need {100 * needed:.0f} %: what was seen would have to be {more} if it did it, as by a "
-        "place that it did not reach and that stays well, or by its new version doing worse than the old one beside it.",
-        f"No change has {none:.0f} %: a place or version that {name} did not touch and that hurts all the same would settle it.",
-    ]
+    return [f"{name} has {100 * probability:.0f} % and would need {100 * needed:.0f} %: what was seen would have to be {more} if it did it.", *found]
 
 
 def _factor(nats: float) -> str:

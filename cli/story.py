@@ -99,6 +99,9 @@ def _incident(incident: dict[str, Any], saving: dict[str, Any]) -> Panel:
         facts.add_row("", f"[dim]and {len(incident['symptoms']) - SYMPTOMS} more[/dim]")
     low, high = incident["orders_lost_interval"]
     facts.add_row("cost", f"about {incident['orders_lost']:,.0f} orders lost (95 %: {low:,.0f} to {high:,.0f})")
+    if incident["saved_by_rollback"]:
+        low, high = incident["saved_by_rollback_interval"]
+        facts.add_row("", f"a rollback now would save about {incident['saved_by_rollback']:,.0f} of the next hour's (95 %: {low:,.0f} to {high:,.0f})")
     if saving["saved"]:
         facts.add_row(
             "",

@@ -166,6 +166,8 @@ class Budget(_Section):
     """Pages without a cause in `per_ms`, > 0."""
     per_ms: LongSpan = Field(default=30 * DAY_MS, alias="per")
     """Milliseconds."""
+    per_change: Annotated[Real, Field(gt=0, lt=1)] = 0.001
+    """Chance, at most, that a change which did no harm is ever paged about."""
 
 
 class Baseline(_Section):

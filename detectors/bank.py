@@ -164,11 +164,26 @@ class RateBank(Bank):
         Of the baseline.
     clock : SeriesClock, optional
         Local times of the series; its own for each bank.
+    band_per_error : float
+        The dead band is so many times the root mean square error the baseline has shown.
     """
 
     _derived: ClassVar[tuple[str, ...]] = (*BANK_DERIVED, "x", "w", "spare", "coefficients")
 
-    def __init__(self, factors: Floats, *, bucket_ms: int, odds: bool, warmup_ms: int, memory: Memory = FAST, clock: SeriesClock | None = None) -> None:
+    def __init__(
+        self,
+        factors: Floats,
+        *,
+        bucket_ms: int,
+        odds: bool,
+        warmup_ms: int,
+        memory: Memory = FAST,
+        clock: SeriesClock | None = None,
+        band_per_error: float = BAND_PER_ERROR,
+    ) -> None:
+        self.band_per_error = band_per_error
+        #: Whether its baseline learns from it; not where it is another bank's.
+        self.learns = True
         self.factors = factors
         self.odds = odds
         self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
@@ -201,7 +216,7 @@ class RateBank(Bank):
 
     def grow(self, parents: Ints, regions: Sequence[str | None] = ()) -> None:
         """Make room for more series; see `RateBaseline.grow`."""
-        extra = len(parents) - self.baseline.n_series
+        extra = len(parents) - self.recursion.sr.shape[1]
         if extra <= 0:
             return
         self.baseline.grow(parents, regions)
@@ -289,9 +304,16 @@ class RateBank(Bank):
 
     def close_epoch(self, suspected: Bools) -> None:
         """End the epoch: the baseline learns from it, except for the series under suspicion."""
-        if self.epoch is not None:
+        if self.epoch is not None and self.learns:
             self.baseline.learn(Epoch(self.epoch, self.hits, self.width, self.width * self.rate, suspected))
-            self.epoch = None
+        self.epoch = None
+
+    def companion(self, band_per_error: float) -> RateBank:
+        """Another bank on the same baseline, with a dead band of its own; it has to be closed before this one."""
+        bank = RateBank(self.factors, bucket_ms=EPOCH_MS, odds=self.odds, warmup_ms=0, band_per_error=band_per_error)
+        bank.buckets_per_epoch, bank.warmup_epochs = self.buckets_per_epoch, self.warmup_epochs
+        bank.baseline, bank.learns, bank.recent = self.baseline, False, Recent(self.buckets_per_epoch, exposure=self.odds)
+        return bank
 
     def describe(self, tilt: int) -> str:
         """Direction of a tilt in one word."""
@@ -313,7 +335,7 @@ class RateBank(Bank):
     def _coefficients(self) -> Coefficients | None:
         if not self.ready.any():
             return None
-        band = np.float32(BAND_PER_ERROR) * self.error
+        band = np.float32(self.band_per_error) * self.error
         rate = np.where(self.ready, self.rate, np.float32(1.0))
         if self.odds:
             usual = self.baseline.exposure() / np.float32(self.buckets_per_epoch)

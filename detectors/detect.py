@@ -25,6 +25,7 @@ from rollguard.detectors.recursion import Recursion
 from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import ShareBaseline, ShareEpoch, ShareTilts
+from rollguard.detectors.siblings import Siblings
 from rollguard.detectors.slow import SlowWatch, fast_settings, slow_settings
 from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, watch_for
 from rollguard.detectors.watched import Turn, Watched
@@ -203,8 +204,8 @@ _CODEC = StateCodec(
     "detect",
     (
         _Metric, Alarms, Bets, Cell, CountWatch, DayProfile, Epoch, ForeignBank, KeyRows, ModelWatch, PastPeaks, RateBank, RateBaseline, RatioWatch,
-        Recent, Recipe, Recursion, SeriesClock, SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareTilts, ShareWatch, SlowWatch, Watched,
-        WeekProfile,
+        Recent, Recipe, Recursion, SeriesClock, SeriesName, SeriesTree, ShareBank, ShareBaseline, ShareEpoch, ShareTilts, ShareWatch, Siblings, SlowWatch,
+        Watched, WeekProfile,
     ),
 )  # fmt: skip
 

@@ -35,6 +35,8 @@ Reals = npt.NDArray[np.floating[Any]]
 
 #: A single bucket speaks no louder than so many nats, whatever it holds: one absurd value must not decide alone.
 LOUDEST_NATS = 25.0
+#: Counts of a smaller alpha are Poisson: it would matter from means of a thousand million on.
+LEAST_DISPERSION = 1e-12
 
 
 @dataclass(slots=True)
@@ -115,16 +117,19 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
     found = _Rows(len(factors), len(mean))
     nulls = _nulls(mean, band)
     alpha = np.maximum(dispersion, 0.0).astype(np.float32)
-    poisson = np.flatnonzero(alpha <= 1e-6)
-    size = np.float32(1.0) / np.maximum(alpha, np.float32(1e-6))
-    saturation = [alpha * null / (np.float32(1.0) + alpha * null) for null in nulls]
+    # What counts is alpha times the mean, so that alpha may be small and matter all the same.
+    poisson = np.flatnonzero(alpha < LEAST_DISPERSION)
+    size = np.float32(1.0) / np.maximum(alpha, np.float32(LEAST_DISPERSION))
+    thinness = [np.float32(1.0) / (np.float32(1.0) + alpha * null) for null in nulls]
+    saturation = [alpha * null * thin for null, thin in zip(nulls, thinness, strict=True)]
     for k, factor in enumerate(factors.tolist()):
         null, apart = nulls[factor > 1.0], np.float32(factor - 1.0)
         # log((m1 + r) / (m0 + r)) with r = 1 / alpha; times r it tends to m1 - m0, the Poisson case.
         spread = _log1p(apart * saturation[factor > 1.0])
         constant = np.multiply(spread, size)
         constant[poisson] = apart * null[poisson]
-        weight = np.float32(math.log(factor)) - spread
+        # log(factor) - spread, without losing the digits of a weight that is small beside both.
+        weight = -_log1p(np.float32(1.0 / factor - 1.0) * thinness[factor > 1.0])
         if power is not None:
             weight *= power
             constant *= power
@@ -155,13 +160,16 @@ def odds_coefficients(odds: Reals, band: Reals, temper: Reals, factors: Floats, 
     nulls = _nulls(odds, band)
     lighter = np.float32(1.0) / temper.astype(np.float32)
     usual = exposure.astype(np.float32)
-    chance = [null / (np.float32(1.0) + null) for null in nulls]
+    rest = [np.float32(1.0) / (np.float32(1.0) + null) for null in nulls]
+    chance = [null * each for null, each in zip(nulls, rest, strict=True)]
     for k, factor in enumerate(factors.tolist()):
         miss = _log1p(np.float32(factor - 1.0) * chance[factor > 1.0])
         miss *= lighter
         hits = nulls[factor > 1.0] * np.float32(factor)
         hits *= usual
-        found.row(k, np.float32(math.log(factor)) * lighter - miss, miss, hits=hits, exposure=usual)
+        weight = _log1p(np.float32(1.0 / factor - 1.0) * rest[factor > 1.0])
+        weight *= -lighter
+        found.row(k, weight, miss, hits=hits, exposure=usual)
     return found.done()
 
 
@@ -293,18 +301,19 @@ def overshoot(gain: Singles, jump: Singles | None) -> Singles:
     Notes
     -----
     For normal increments exp(-0.583 * sqrt(2 * gain)); when hits are rare, a positive jump by one hit's nats w leaves
-    (1 - exp(-w)) / w. The smaller of both is taken. `bench/run_length.py` measures what is left.
+    (1 - exp(-w)) / w. The smaller of both is taken, and no gain or jump is more than the `LOUDEST_NATS` of a bucket.
+    `bench/run_length.py` measures what is left.
 
     References
     ----------
     D. Siegmund, "Sequential Analysis", 1985, ch. VIII and X.
     """
-    left: Singles = np.maximum(gain, np.float32(0.0))
+    left: Singles = np.clip(gain, np.float32(0.0), np.float32(LOUDEST_NATS))
     np.sqrt(left, out=left)
     left *= np.float32(-0.583 * 2.0**0.5)
     np.exp(left, out=left)
     if jump is not None:
         # Below a hundredth of a nat it is 1 - w / 2, and float32 would keep no digits of it.
-        size = np.maximum(jump, np.float32(0.01))
+        size = np.clip(jump, np.float32(0.01), np.float32(LOUDEST_NATS))
         np.minimum(left, (np.float32(1.0) - np.exp(-size)) / size, out=left)
     return left

@@ -25,8 +25,10 @@ SLOT_MS = 1_800_000
 #: its counts scatter as Poisson does.
 PRIOR_EVENTS = 60.0
 DAY_DECAY = 0.8
-#: A cell of the week is four hours.
-CELLS_PER_DAY = 6
+#: Columns worked on at a time when a day closes.
+COLUMNS = 4096
+#: A cell of the week is six hours.
+CELLS_PER_DAY = 4
 WEEK_DECAY = 0.7
 #: How much weeks differ from days, as a relative variance, before any is seen.
 WEEK_VARIANCE = 0.04
@@ -135,25 +137,33 @@ class DayProfile:
             Variance relative to Poisson: events that scatter tell less.
         """
         self.scatter = scatter
-        if not self.events.shape[1]:
+        n = self.events.shape[1]
+        if not n:
             return
-        events, exposure = _smooth(self.events), _smooth(self.exposure)
-        if self.slot_ms > SLOT_MS:
-            events, exposure = self.events, self.exposure
-        prior = np.float32(PRIOR_EVENTS) * scatter
         flat = np.ones((self.n_slots, 1), dtype=np.float32)
-        pooled = _shrunk(events[:, :1], exposure[:, :1], np.float32(5.0), flat)
-        parent = _shrunk(events, exposure, prior, pooled)
-        parent[:, 0] = pooled[:, 0]
-        # Twice: a leaf borrows from its place, and the place from all together.
-        self.factors = _shrunk(events, exposure, prior, parent[:, self.parents] if (self.parents > 0).any() else pooled)
-        self.factors[:, 0] = pooled[:, 0]
-        slot = _down(self.events) * np.float32(KERNEL_SUM / self.n_slots)
-        self.sampling = np.asarray(slot * scatter / (slot + prior) ** 2, dtype=np.float32)
+        pooled = _shrunk(*self._counted(np.zeros(1, dtype=np.int64)), np.float32(5.0), flat)
+        # A leaf borrows from its place, and the place from all together.
+        places = np.unique(self.parents)
+        borrowed = _shrunk(*self._counted(places), np.float32(PRIOR_EVENTS) * scatter[places], pooled)
+        borrowed[:, places == 0] = pooled
+        # So many columns at a time: a copy of all slots of all series would double the memory of a bank.
+        for low in range(0, n, COLUMNS):
+            part = np.arange(low, min(low + COLUMNS, n))
+            events, exposure = self._counted(part)
+            prior = np.float32(PRIOR_EVENTS) * scatter[part]
+            self.factors[:, part] = _shrunk(events, exposure, prior, borrowed[:, np.searchsorted(places, self.parents[part])])
+            slot = _down(events) / np.float32(self.n_slots)
+            self.sampling[part] = slot * scatter[part] / (slot + prior) ** 2
+        self.factors[:, :1] = pooled
+
+    def _counted(self, rows: Ints) -> tuple[Singles, Singles]:
+        """(n_slots, n_rows) events and exposure, smoothed over neighbouring half hours."""
+        events, exposure = self.events[:, rows], self.exposure[:, rows]
+        return (events, exposure) if self.slot_ms > SLOT_MS else (_smooth(events), _smooth(exposure))
 
 
 class WeekProfile:
-    """Factors by four hours of the week, on top of the day's.
+    """Factors by six hours of the week, on top of the day's.
 
     Parameters
     ----------
@@ -231,7 +241,6 @@ class WeekProfile:
 
 #: Triangular kernel over half-hour slots; an hour to each side.
 _KERNEL = (1.0, 0.5)
-KERNEL_SUM = 2.0
 
 
 def _smooth(values: Singles) -> Singles:

@@ -51,6 +51,8 @@ class ShareBank(Bank):
         #: Sum of R times its age: where the mass of a mixture lies says when it began.
         self.age: Singles = np.zeros((len(self.names), 0), dtype=np.float32)
         self.epoch: int | None = None
+        #: When the shares were looked at last.
+        self.refreshed: int | None = None
         self.outer_share: Floats = np.zeros(0)
         self.scatter: Singles = np.zeros(0, dtype=np.float32)
         #: Per level of pooling what each tilt takes per event of each finest series.
@@ -77,15 +79,17 @@ class ShareBank(Bank):
         self.recursion.grow(extra)
         self.age = np.concatenate([self.age, np.zeros((len(self.names), extra), dtype=np.float32)], axis=1)
         self.sums = np.concatenate([self.sums, np.zeros((N_BINS, len(paths) - self.sums.shape[1]), dtype=np.float32)], axis=1)
+        # A new series is not ready; it has its place all the same, also where the shares are looked at anew only later.
+        self.ready = np.concatenate([self.ready, np.zeros(extra, dtype=bool)])
+        self.outer_share = np.concatenate([self.outer_share, np.zeros(extra)])
         one = np.ones(extra, dtype=np.float32)
         self.honesty, self.power = np.concatenate([self.honesty, one]), np.concatenate([self.power, one])
-        if self.epoch is not None:
-            # A new series is not ready; it has its place all the same.
-            self.ready = np.concatenate([self.ready, np.zeros(extra, dtype=bool)])
-            self.outer_share = np.concatenate([self.outer_share, np.zeros(extra)])
-            self.scatter, self.slack = np.concatenate([self.scatter, one]), np.concatenate([self.slack, one])
-            more = np.zeros((len(self.names), len(paths) - (self.constants[0].shape[1] if self.constants else 0)), dtype=np.float32)
-            self.constants = [np.concatenate([each, more], axis=1) for each in self.constants]
+        self.scatter, self.slack = np.concatenate([self.scatter, one]), np.concatenate([self.slack, one])
+        more = np.zeros((len(self.names), len(paths) - (self.constants[0].shape[1] if self.constants else 0)), dtype=np.float32)
+        self.constants = [np.concatenate([each, more], axis=1) for each in self.constants]
+        if self.epoch is not None and self.refreshed == self.epoch:
+            # As if they had been there when the epoch began: that may depend on how buckets are batched.
+            self._refresh()
 
     def load(self, start: int, counts: Singles, present: Bools) -> None:
         """Take in buckets that lie in one epoch; `step` then goes through them.
@@ -204,9 +208,12 @@ class ShareBank(Bank):
 
     def _prepare(self, epoch: int) -> None:
         self.epoch = epoch
+        if self.tilts is None or not epoch % REFRESH_EPOCHS:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self.refreshed = self.epoch
         n = self.baseline.n_series
-        if self.tilts is not None and epoch % REFRESH_EPOCHS:
-            return
         self.power = self.honesty
         self.scatter = np.divide(self.baseline.scatter(), self.power)
         self.slack = np.ones(n, dtype=np.float32)

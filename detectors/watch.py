@@ -22,6 +22,7 @@ from rollguard.detectors.records import SeriesName, Split
 from rollguard.detectors.series import SeriesTree
 from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import N_BINS, OUTER
+from rollguard.detectors.siblings import Siblings
 
 __all__ = ["CountWatch", "RatioWatch", "ShareWatch", "Watch", "watch_for"]
 
@@ -148,7 +149,7 @@ class _OneBank:
 
 
 class CountWatch(_OneBank):
-    """Counts and sums: one bank, exposure one a bucket."""
+    """Counts and sums: against their own past, and against their siblings where the past shows that it helps."""
 
     bank: RateBank
 
@@ -159,17 +160,64 @@ class CountWatch(_OneBank):
         self.rows = KeyRows(self.tree)
         self.part = "sum" if metric.kind == "sum" else "count"
         self.bank = _rate_bank(metric, settings, odds=False)
+        self.siblings = Siblings(self.bank, _rate_bank(metric, settings, odds=True))
 
     def load(self, chunk: Chunk) -> Accounts:
         """See `Watch`."""
         bucket, key, _, value = chunk.parts[self.part]
         rows = self.rows.of(bucket, key, chunk.keys)
-        self.bank.grow(np.array(self.tree.parents, dtype=np.int64), self.tree.regions)
+        parents = np.array(self.tree.parents, dtype=np.int64)
+        self.bank.grow(parents, self.tree.regions)
+        self.siblings.grow(parents, self.tree.regions)
         observed = dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
         observed[chunk.missing] = 0.0
         exposure = _born(self.rows, chunk)
         self.bank.load(chunk.start, observed, exposure, ~chunk.missing)
+        self.siblings.load(chunk.start, observed, exposure, ~chunk.missing)
         return self.bank.accounts(observed, exposure)
+
+    def step(self, bucket: int) -> Singles:
+        """See `Watch`."""
+        return self.siblings.step(bucket, self.bank.step(bucket))
+
+    def close_epoch(self, suspected: Bools) -> None:
+        """See `Watch`."""
+        self.siblings.close_epoch(suspected, self.bank)
+        self.bank.close_epoch(suspected)
+
+    def best(self, row: int, bucket: int) -> tuple[str, Onset]:
+        """See `Watch`."""
+        loose, share = self.siblings.loose, self.siblings.share
+        bank = self.bank
+        if self.siblings.used[row]:
+            bank = loose if loose.value[row] <= share.value[row] else share
+        tilt, onset = bank.best(row, bucket)
+        return bank.describe(tilt), onset
+
+    def mass(self, rows: Ints) -> Floats:
+        """See `Watch`."""
+        siblings = self.siblings
+        return siblings.kinds(self.bank.mass(rows), siblings.loose.mass(rows), siblings.share.mass(rows), rows)
+
+    def nats(self, bucket: int, rows: Ints) -> Floats:
+        """See `Watch`."""
+        siblings = self.siblings
+        return siblings.kinds(self.bank.nats(bucket, rows), siblings.loose.nats(bucket, rows), siblings.share.nats(bucket, rows), rows)
+
+    def forget(self, rows: Ints) -> None:
+        """See `Watch`."""
+        self.bank.forget(rows)
+        self.siblings.forget(rows)
+
+    def temper(self, honesty: Singles) -> None:
+        """See `Watch`."""
+        self.bank.honesty = honesty
+        self.siblings.temper(honesty)
+
+    def accept(self, rows: Bools) -> None:
+        """See `Watch`."""
+        self.bank.baseline.accept(rows)
+        self.siblings.share.baseline.accept(rows)
 
 
 class RatioWatch:

@@ -3,7 +3,7 @@
 from rollguard.incidents.blame import probability_without
 from rollguard.incidents.changes import ChangeRefusedError, sightings
 from rollguard.incidents.desk import Desk, LogRecord
-from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
+from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, RolledBack, Suspect
 
 __all__ = [
     "ChangeRefusedError",
@@ -15,6 +15,7 @@ __all__ = [
     "Kill",
     "LogRecord",
     "Rollback",
+    "RolledBack",
     "Suspect",
     "probability_without",
     "sightings",

@@ -10,12 +10,14 @@ from rollguard.incidents.blame import Blame, Verdicts, weigh
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change, ChangeBook
 from rollguard.incidents.history import Ailing, History, key_of
-from rollguard.incidents.incident import Incident, symptoms_of
-from rollguard.incidents.places import effect_of, region_row
+from rollguard.incidents.incident import Incident
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Suspect, Verdict
 from rollguard.incidents.scene import Scene, VersionContrast
+from rollguard.incidents.telling import facts_of, sentences_of
+from rollguard.incidents.versions import contrasts_of
+from rollguard.incidents.whatif import what_if
 
 __all__ = ["Assessment", "assess"]
 
@@ -38,12 +40,16 @@ class Assessment:
         All of them rest on buckets closed by silence.
     away : bool
         Some series is still away from its baseline.
+    sure : bool
+        The evidence that anything hurts is enough to act.
     reaches_all : bool
         The first suspect went everywhere.
     unreached_well : tuple of str
     rivals : tuple of str
     sources : tuple of str
     feed_silent : bool
+    scene, known, contrasts
+        What was weighed.
     """
 
     state: IncidentState
@@ -51,11 +57,15 @@ class Assessment:
     missing: tuple[str, ...]
     only_silence: bool
     away: bool
+    sure: bool
     reaches_all: bool
     unreached_well: tuple[str, ...]
     rivals: tuple[str, ...]
     sources: tuple[str, ...]
     feed_silent: bool
+    scene: Scene
+    known: list[Change]
+    contrasts: dict[str, tuple[VersionContrast, ...]]
 
     @property
     def first(self) -> Blame | None:
@@ -71,11 +81,13 @@ class Assessment:
 
     @property
     def target(self) -> str | None:
-        """The plan in words: service, version to go back to, places."""
+        """The plan in words: service, version to go back to, places: of those it reached the ones that hurt, for less is undone that way."""
         if self.first is None or self.state.verdict != "guilty":
             return None
         change = self.first.change
-        places = "everywhere" if None in change.reach else ", ".join(sorted(region for region in change.reach if region))
+        reached = sorted(region for region in change.reach if region)
+        # A change that was shipped everywhere as one cannot be taken back in a part.
+        places = "everywhere" if None in change.reach else ", ".join([region for region in reached if region in self.state.regions] or reached)
         return f"{change.service} -> {change.rollback.to_version or 'unknown version'} @ {places}"
 
     @property
@@ -83,6 +95,12 @@ class Assessment:
         """Services that are not well while this lasts: those that hurt, and the guilty one."""
         guilty = [self.first.change.service] if self.first is not None and self.state.verdict == "guilty" else []
         return frozenset([*self.state.services, *guilty])
+
+    def what_if(self, needed: float, cleared: frozenset[str]) -> tuple[str, ...]:
+        """What would turn the verdict."""
+        if self.feed_silent:
+            return ("a change feed that speaks again would: while it is silent, what else changed is unknown, and nobody is guilty",)
+        return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=needed, cleared=cleared)
 
     def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], mode: Mode, at_ms: int) -> Facts:
         """Facts for the policy; `others` are the other open incidents."""
@@ -98,6 +116,7 @@ class Assessment:
             needed_probability=policy.guilty,
             needed_lead=policy.lead,
             away=self.away,
+            sure=self.sure,
             symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS,
             unreached_well=self.unreached_well,
             version_nats=first.version_nats if first else 0.0,
@@ -137,11 +156,12 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     services, first_services = _services(incident, books)
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
     known = changes.suspects(incident.onset * settings.bucket_ms)
-    verdicts = weigh(scene, known, _contrasts(incident, books, settings, known))
+    contrasts = contrasts_of(incident, books, settings, known)
+    verdicts = weigh(scene, known, contrasts, incident.cleared)
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
     quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)
-    bill, per_minute = incident.bill(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
+    clock = incident.clock(books, settings.money_clock.metric, tick.bucket, settings.bucket_ms)
     state = IncidentState(
         incident_id=incident.id,
         opened_at_ms=at_ms,
@@ -160,16 +180,20 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
                 probability=round(b.probability, 6),
                 reasons=b.reasons,
                 evidence={kind: round(nats, 3) for kind, nats in b.evidence.items()},
-                facts=_facts_of(b.change),
+                facts=facts_of(b.change),
             )
             for b in verdicts.suspects[:TOLD]
             if b.probability >= TOLD_PROBABILITY
         ),
         no_change_probability=round(verdicts.no_change, 6),
-        orders_lost=round(bill.lost, 1),
-        orders_lost_interval=(round(bill.low, 1), round(bill.high, 1)),
-        orders_lost_per_minute=round(per_minute, 2),
-        symptoms=_sentences(incident, books, settings),
+        orders_lost=round(clock.so_far.lost, 1),
+        orders_lost_interval=(round(clock.so_far.low, 1), round(clock.so_far.high, 1)),
+        orders_lost_per_minute=round(clock.per_minute.lost, 2),
+        orders_lost_per_minute_interval=(round(clock.per_minute.low, 2), round(clock.per_minute.high, 2)),
+        saved_by_rollback=round(clock.saved.lost, 1),
+        saved_by_rollback_interval=(round(clock.saved.low, 1), round(clock.saved.high, 1)),
+        cost=clock.sentence(settings.money_clock.metric),
+        symptoms=sentences_of(incident, books, settings),
         data_quality=quality.notes,
     )
     first = verdicts.suspects[0] if verdicts.suspects else None
@@ -179,6 +203,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         missing=quality.doubtful,
         only_silence=bool(quality.silent) and quality.silent == incident.metrics,
         away=bool(incident.away),
+        sure=incident.sure,
         reaches_all=first is not None and all(first.change.reach_at(region) is not None for region in books.regions),
         unreached_well=tuple(
             region for region, nats in sorted(scene.evidence.items()) if first is not None and first.change.reach_at(region) is None and nats < -2.0
@@ -187,6 +212,9 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         # A source that has only fallen silent is no second witness: a broken pipe looks like that, too.
         sources=tuple(sorted({settings.metrics[metric].source for metric in incident.metrics if metric not in quality.silent})),
         feed_silent=feed_silent,
+        scene=scene,
+        known=known,
+        contrasts=contrasts,
     )
 
 
@@ -248,40 +276,6 @@ def _scene(
     )
 
 
-def _contrasts(incident: Incident, books: Books, settings: Settings, changes: list[Change]) -> dict[str, tuple[VersionContrast, ...]]:
-    """New version against old, in the places that hurt, for metrics that carry both."""
-    distributions = [m for m in incident.metrics if settings.metrics[m].kind == "distribution"]
-    if not distributions or not settings.labels.compare:
-        return {}
-    at = {name: i for i, name in enumerate(settings.labels.watched + settings.labels.compare)}
-    version_at = at[settings.labels.compare[0]]
-    service_at, region_at = at.get("service"), at.get("region")
-    found: dict[str, list[VersionContrast]] = {}
-    for metric in distributions:
-        sums = books.versions_since(metric, incident.onset)
-        for change in changes:
-            if change.version is None or change.version == change.from_version:
-                continue
-            new = [0.0, 0.0]
-            old = [0.0, 0.0, 0.0]
-            for key, trials in sums.trials.items():
-                if service_at is not None and key[service_at] != change.service:
-                    continue
-                if region_at is not None and incident.regions and key[region_at] not in incident.regions:
-                    continue
-                if key[version_at] == change.version:
-                    new[0] += sums.hits[key]
-                    new[1] += trials
-                else:
-                    old[0] += sums.hits[key]
-                    old[1] += trials
-                    old[2] += sums.expected[key]
-            if new[1] >= 10 and old[1] >= 10:
-                contrast = VersionContrast(metric, new[0], new[1], old[0], old[1], max(old[2] / old[1], 0.001))
-                found.setdefault(change.deploy_id, []).append(contrast)
-    return {deploy_id: tuple(contrasts) for deploy_id, contrasts in found.items()}
-
-
 def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ...]:
     """Other changes that reached a place that hurts shortly before it began to."""
     found = []
@@ -297,36 +291,3 @@ def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ..
                 found.append(change.deploy_id)
                 break
     return tuple(found)
-
-
-def _facts_of(change: Change) -> tuple[str, ...]:
-    """Facts about a change, in neutral words; none of them enters the probability."""
-    facts = [f"{change.kind} change of {change.service} to {change.version or 'an unnamed version'}"]
-    regions = sorted(region for region in change.reach if region)
-    facts.append(f"reached {', '.join(regions)}" if regions else "reached everywhere")
-    facts.append("approvals: not said" if change.approvals is None else f"approvals: {change.approvals}")
-    facts.append(f"AI involvement: {change.ai_assisted}")
-    return tuple(facts)
-
-
-def _sentences(incident: Incident, books: Books, settings: Settings) -> tuple[str, ...]:
-    """A sentence for each symptom."""
-    out = []
-    for symptom, onset in symptoms_of(books, settings, incident.signals):
-        sums = books.since(symptom.metric, onset)
-        rows = [row for region in incident.regions if (row := region_row(books, symptom, region)) is not None]
-        effects = [e for row in rows if (e := effect_of(sums, row, symptom.direction)) is not None]
-        if not effects:
-            pooled = effect_of(sums, region_row(books, symptom, ""), symptom.direction)
-            effects = [pooled] if pooled is not None else []
-        observed, expected = sum(e.observed for e in effects), sum(e.expected for e in effects)
-        name = symptom.metric + (f" of {symptom.service}" if symptom.service else "")
-        where = f" in {', '.join(incident.regions)}" if incident.regions else ""
-        if settings.metrics[symptom.metric].kind == "distribution":
-            out.append(f"{name}{where}: {observed:.0f} outside the usual range, {expected:.0f} expected")
-        elif expected > 0:
-            change = 100.0 * (observed - expected) / expected
-            out.append(f"{name}{where}: {observed:.0f}, {expected:.0f} expected ({change:+.0f} %)")
-        else:
-            out.append(f"{name}{where}: away from its baseline, of which nothing is known any more")
-    return tuple(out)

@@ -26,6 +26,8 @@ EVERYWHERE_IF_NONE = 0.6
 FIRST_SERVICE, ANY_SERVICE = 0.5, 0.2
 #: Bounds on what a comparison of versions may say: labels lag and caches mix, so "no difference" acquits only a little.
 VERSION_FOR, VERSION_AGAINST = 6.0, 1.0
+#: What it speaks against a change, in nats, that it was rolled back and nothing came back: it is suspected no longer.
+IN_VAIN = 60.0
 #: Evidence of one place beyond this, in nats, says nothing more, and would overflow.
 MOST_NATS = 500.0
 
@@ -38,7 +40,7 @@ class Blame:
     ----------
     change : Change
     probability : float
-    time_nats, waves_nats, place_nats, service_nats, version_nats : float
+    time_nats, waves_nats, place_nats, service_nats, version_nats, aftermath_nats : float
         Log likelihood ratios against "no change".
     reasons : tuple of str
     lag_ms : int or None
@@ -57,16 +59,18 @@ class Blame:
     reasons: tuple[str, ...]
     lag_ms: int | None
     within_window: bool
+    aftermath_nats: float = 0.0
 
     @property
     def nats(self) -> float:
         """All evidence together."""
-        return self.time_nats + self.waves_nats + self.place_nats + self.service_nats + self.version_nats
+        return self.time_nats + self.waves_nats + self.place_nats + self.service_nats + self.version_nats + self.aftermath_nats
 
     @property
     def evidence(self) -> dict[str, float]:
         """Each kind of evidence by its name."""
-        return {"time": self.time_nats, "waves": self.waves_nats, "place": self.place_nats, "service": self.service_nats, "version": self.version_nats}
+        each = {"time": self.time_nats, "waves": self.waves_nats, "place": self.place_nats, "service": self.service_nats, "version": self.version_nats}
+        return each | ({"aftermath": self.aftermath_nats} if self.aftermath_nats else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Verdicts:
     no_change: float
 
 
-def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[VersionContrast, ...]]) -> Verdicts:
+def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[VersionContrast, ...]], cleared: frozenset[str] = frozenset()) -> Verdicts:
     """Posterior over changes and "no change".
 
     Parameters
@@ -87,12 +91,14 @@ def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[Versio
         All that are known and inside the look-back.
     contrasts : dict of str to tuple of VersionContrast
         By deploy id, where versions could be compared.
+    cleared : frozenset of str
+        Deploy ids that were rolled back in vain.
 
     Returns
     -------
     Verdicts
     """
-    weighed = [_one(scene, change, contrasts.get(change.deploy_id, ())) for change in changes]
+    weighed = [_one(scene, change, contrasts.get(change.deploy_id, ()), in_vain=change.deploy_id in cleared) for change in changes]
     # Changes from long before share the prior, so adding one is not free: among many, one lies close by chance. Those that
     # came after the onset do not: a busy hour of mending takes nothing from the suspicion of who did it.
     before = sum(b.time_nats > math.log(FLOOR * scene.lookback_ms / 60_000.0) + 1.0 for b in weighed)
@@ -129,12 +135,14 @@ def probability_without(probability: float, nats: float) -> float:
     return 1.0 / (1.0 + (1.0 - probability) / probability * math.exp(max(-MOST_NATS, min(MOST_NATS, nats))))
 
 
-def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...]) -> Blame:
+def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...], *, in_vain: bool) -> Blame:
     time_nats, time_reason, lag_ms, within = lag_evidence(scene, change)
     waves_nats, waves_reasons = wave_evidence(scene, change)
     place_nats, place_reasons = _place(scene, change)
     service_nats, service_reason = _service(scene, change)
     version_nats, version_reasons = _version(contrasts)
+    aftermath_nats = -IN_VAIN if in_vain else 0.0
+    aftermath = (f"aftermath: it was rolled back, and what hurt did not come back ({aftermath_nats:+.1f} nats)",) if in_vain else ()
     return Blame(
         change=change,
         probability=0.0,
@@ -143,9 +151,10 @@ def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...]) -
         place_nats=place_nats,
         service_nats=service_nats,
         version_nats=version_nats,
-        reasons=(time_reason, *waves_reasons, *place_reasons, service_reason, *version_reasons),
+        reasons=(time_reason, *waves_reasons, *place_reasons, service_reason, *version_reasons, *aftermath),
         lag_ms=lag_ms,
         within_window=within,
+        aftermath_nats=aftermath_nats,
     )
 
 

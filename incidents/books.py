@@ -100,6 +100,8 @@ class Books:
 
     def __init__(self, keep_buckets: int) -> None:
         self.ticks: deque[Tick] = deque(maxlen=keep_buckets)
+        #: Series known so far, of all metrics.
+        self.n_series = 0
         self._series: dict[str, tuple[SeriesName, ...]] = {}
         self._rows: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
         self._regions: set[str] = set()
@@ -148,6 +150,18 @@ class Books:
         self._add_up(sums, metric, first, last)
         return sums
 
+    def history(self, metric: str, rows: tuple[int, ...], span: range) -> tuple[Floats, Floats, Floats]:
+        """(n_buckets, n_rows) observed, expected and variance of some series in some buckets; 0 where nothing is kept."""
+        columns = np.zeros((3, len(span), len(rows)))
+        wanted = np.array(rows, dtype=np.int64)
+        for tick in self.between(span.start, span.stop - 1):
+            for account in tick.accounts:
+                if account.metric == metric:
+                    at = np.flatnonzero(wanted < len(account.observed))
+                    for column, values in zip(columns, (account.observed, account.expected, account.variance), strict=True):
+                        column[tick.bucket - span.start, at] = values[wanted[at]]
+        return columns[0], columns[1], columns[2]
+
     def since(self, metric: str, first: int) -> Sums:
         """Sums from a bucket until now. They are carried on from call to call, also past what is kept; do not alter."""
         now = self.now
@@ -165,7 +179,7 @@ class Books:
         if now is None:
             return VersionSums()
         sums, last = self._running_versions.pop((metric, first), (VersionSums(), first - 1))
-        for tick in self._between(last + 1, now):
+        for tick in self.between(last + 1, now):
             for account in tick.accounts:
                 if account.metric == metric and account.split is not None:
                     sums.add(account.split)
@@ -174,12 +188,13 @@ class Books:
         return sums
 
     def _add_up(self, sums: Sums, metric: str, first: int, last: int) -> None:
-        for tick in self._between(first, last):
+        for tick in self.between(first, last):
             for account in tick.accounts:
                 if account.metric == metric:
                     sums.add(account)
 
-    def _between(self, first: int, last: int) -> list[Tick]:
+    def between(self, first: int, last: int) -> list[Tick]:
+        """Ticks of buckets first..last, both included, as far as they are kept."""
         if not self.ticks:
             return []
         oldest = self.ticks[0].bucket
@@ -191,6 +206,7 @@ class Books:
     def _learn(self, account: Account) -> None:
         known = len(self._series.get(account.metric, ()))
         self._series[account.metric] = account.series
+        self.n_series += len(account.series) - known
         rows, services = self._rows.setdefault(account.metric, {}), self._services.setdefault(account.metric, set())
         # Series are only ever added, at the end.
         for row, name in enumerate(account.series[known:], known):

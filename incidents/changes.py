@@ -248,6 +248,8 @@ class ChangeBook:
         self.changes: dict[str, Change] = {}
         self.last_seen_ms: int | None = None
         self.waiting: dict[str, ChangeSeen] = {}
+        #: Sightings used so far.
+        self.heard = 0
 
     def add(self, seen: ChangeSeen) -> None:
         """Take one sighting, which is used once `learn` has come to its time; a repeat changes nothing."""
@@ -260,6 +262,7 @@ class ChangeBook:
         known = sorted((seen for seen in self.waiting.values() if seen.seen_ms <= now_ms), key=_when)
         for seen in known:
             del self.waiting[seen.id]
+            self.heard += 1
             self.last_seen_ms = max(self.last_seen_ms or 0, seen.seen_ms)
             change = self.changes.get(seen.deploy_id)
             if change is None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from rollguard.incidents.books import Sums
 
-__all__ = ["Bill", "bill_of"]
+__all__ = ["ROLLBACK_TAKES_MIN", "Bill", "Clock", "bill_of"]
 
+#: Minutes until a rollback takes effect, and the span of which is said what one now would save: both are assumptions, and said.
+ROLLBACK_TAKES_MIN, HORIZON_MIN = 2, 60
 #: Two-sided 95 % of a normal distribution.
 Z_95 = 1.959964
 
@@ -28,6 +30,48 @@ class Bill:
     lost: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The money clock of an incident.
+
+    Attributes
+    ----------
+    so_far : Bill
+        Since the onset.
+    per_minute : Bill
+        Of the last minutes; what each further one costs if it goes on like this.
+    hurts : bool
+        Something is still away, so that there is something to save.
+    known : bool
+        The metric's last minutes are there.
+    """
+
+    so_far: Bill
+    per_minute: Bill
+    hurts: bool
+    known: bool
+
+    @property
+    def saved(self) -> Bill:
+        """What a rollback now would save of the next hour, with the uncertainty of the rate; never less than nothing."""
+        minutes = (HORIZON_MIN - ROLLBACK_TAKES_MIN) * float(self.hurts and self.known)
+        return Bill(*(max(each, 0.0) * minutes for each in (self.per_minute.lost, self.per_minute.low, self.per_minute.high)))
+
+    def sentence(self, metric: str) -> str:
+        """What waiting costs, in words."""
+        if not self.known:
+            return f"cost: not known, for {metric} is missing"
+        rate, saved = self.per_minute, self.saved
+        if not self.hurts or rate.lost <= 0.0 or saved.lost < 1.0:
+            return f"cost: {max(self.so_far.lost, 0.0):.0f} {metric} lost so far, none are being lost now"
+        return (
+            f"cost: {max(self.so_far.lost, 0.0):.0f} {metric} lost so far, "
+            f"each further minute costs {rate.lost:.1f} ({max(rate.low, 0.0):.1f} to {rate.high:.1f}); "
+            f"a rollback now, effective in {ROLLBACK_TAKES_MIN} min, saves {saved.lost:.0f} ({saved.low:.0f} to {saved.high:.0f}) "
+            f"within {HORIZON_MIN} min if it goes on like this"
+        )
 
 
 def bill_of(sums: Sums, rows: tuple[int, ...]) -> Bill:

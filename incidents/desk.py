@@ -12,19 +12,24 @@ from msgspec.structs import replace
 
 from rollguard.config import Mode, Settings
 from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
+from rollguard.incidents.aftermath import outcome_of
 from rollguard.incidents.assess import Assessment, assess
 from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
 from rollguard.incidents.history import Ailing, History
 from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
+from rollguard.incidents.onset import Moment
 from rollguard.incidents.policy import LAG_WINDOW_MIN, judge
-from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, Suspect
+from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, RolledBack, Suspect
+from rollguard.incidents.tally import Cell
+from rollguard.incidents.trial import Trial
+from rollguard.incidents.trials import Trials
 from rollguard.streams import StateCodec
 
 __all__ = ["Desk", "LogRecord"]
 
-LogRecord = ChangeSeen | Kill | Signal | Tick
+LogRecord = ChangeSeen | Kill | RolledBack | Signal | Tick
 
 #: Ticks kept: how far back an incident's onset may lie and still be counted from.
 KEEP_MS = 6 * 3_600_000
@@ -58,6 +63,7 @@ class Desk:
         self.changes = ChangeBook(settings.lookback_ms)
         self.incidents: list[Incident] = []
         self.history = History()
+        self.trials = Trials(settings)
 
     def feed(self, records: Iterable[LogRecord]) -> list[Entry]:
         """Take records of the log, in order.
@@ -74,9 +80,15 @@ class Desk:
                     self._tick(record, out)
             elif isinstance(record, Signal):
                 if self._is_news(record.bucket) and record.series.metric in self.settings.metrics:
-                    self._signal(record)
+                    self.changes.learn(self._at_ms(record.bucket))
+                    self.trials.hand_over(record.series)
+                    incident = self._signal(record)
+                    if incident is not None and record.kind == "left":
+                        incident.sure = True
             elif isinstance(record, ChangeSeen):
                 self.changes.add(record)
+            elif isinstance(record, RolledBack):
+                self._undone(record)
             else:
                 self.history.kill_switch = record.on
         return out
@@ -107,23 +119,30 @@ class Desk:
         """When a bucket was known."""
         return (bucket + 1) * self.settings.bucket_ms + self.lateness_ms
 
-    def _signal(self, signal: Signal) -> None:
-        self.changes.learn(self._at_ms(signal.bucket))
+    def _undone(self, record: RolledBack) -> None:
+        for incident in self.incidents:
+            if incident.id == record.incident_id and incident.plan is not None and incident.undone_ms is None:
+                incident.undone_ms = record.at_ms
+
+    def _signal(self, signal: Signal, home: Incident | None = None) -> Incident | None:
+        """Take a signal into an incident: the given one, the one it belongs to, or a new one."""
         if signal.kind == "returned":
             for incident in self.incidents:
                 if signal.series in incident.away:
                     incident.take(signal, frozenset())
-            return
-        if any(signal.series in incident.away for incident in self.incidents):
-            return
+            return None
+        for incident in self.incidents:
+            if signal.series in incident.away:
+                return incident
         places = self._places(signal)
-        home = self._home(signal, places)
+        home = home or self._home(signal, places)
         incident = home or Incident.opened_by(signal)
         if home is None:
             self.incidents.append(incident)
         elif incident.state.startswith("recovering"):
             incident.state = step(incident.state, "left_again")
         incident.take(signal, places)
+        return incident
 
     def _places(self, signal: Signal) -> frozenset[str]:
         """Regions a signal speaks of: its own, else those that look hurt, else all that do not look well."""
@@ -181,7 +200,16 @@ class Desk:
         self.changes.learn(at_ms)
         if tick.bucket % max(TIDY_MS // self.settings.bucket_ms, 1) == 0:
             self._tidy(at_ms)
+        away: set[SeriesName] = set().union(*(incident.away for incident in self.incidents))
+        together: dict[str, Incident] = {}
+        for deploy_id, signal in self.trials.step(tick, self.books, self.changes, self.settings, away):
+            # What one trial finds at once has one cause.
+            home = self._signal(signal, together.get(deploy_id))
+            if home is not None:
+                together[deploy_id] = home
+                home.on_trial |= {deploy_id}
         for incident in list(self.incidents):
+            incident.sure = incident.sure or any(self.trials.is_sure(deploy_id) for deploy_id in incident.on_trial)
             self._go_on(incident, tick, at_ms, out)
 
     def _tidy(self, at_ms: int) -> None:
@@ -191,6 +219,7 @@ class Desk:
         # A change is a suspect for one look-back; what stood before it for as long as it may have taken, and been good, counts too.
         self.changes.forget_before(onset_ms - 2 * settings.lookback_ms - settings.policy.known_good_ms)
         self.history.forget(self.changes, onset_ms, settings.policy)
+        self.trials.forget(self.changes)
 
     def _go_on(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         bucket_ms = self.settings.bucket_ms
@@ -213,7 +242,8 @@ class Desk:
     def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         """Look at an incident again, tell what is new, and decide."""
         others = (other.pinned for other in self.incidents if other is not incident)
-        incident.look(self.books, self.settings, elsewhere=frozenset().union(*others))
+        ended_ms = max((ill.closed_ms - QUIET_MS for ill in self.history.closed if ill.closed_ms is not None), default=0)
+        incident.look(self.books, self.settings, elsewhere=frozenset().union(*others), well_since=ended_ms // self.settings.bucket_ms)
         seen = assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
         incident.shown = seen.state
         incident.ailing = seen.ailing
@@ -226,12 +256,27 @@ class Desk:
             seen.state.data_quality,
         )
         minute = (tick.bucket - incident.opened) % max(MINUTE_MS // self.settings.bucket_ms, 1) == 0
+        if not incident.told or summary != incident.told or minute:
+            incident.shown = replace(seen.state, would_change=seen.what_if(self.settings.policy.guilty, incident.cleared))
         if not incident.told:
             self._tell(incident, "opened", at_ms, out)
         elif summary != incident.told or minute:
             self._tell(incident, "updated", at_ms, out)
         incident.told = summary
         self._decide(incident, seen, at_ms, out)
+        if incident.state == "acting" and outcome_of(incident, self.books, self.settings) == "not_back":
+            self._unblame(incident, at_ms, out)
+
+    def _unblame(self, incident: Incident, at_ms: int, out: list[Entry]) -> None:
+        """A rollback did not help: it was the wrong change, so a person has to look. Nothing is tried a second time."""
+        change = self.changes.changes.get(incident.plan or "")
+        incident.cleared |= {incident.plan or ""}
+        incident.state = step(incident.state, "not_helped")
+        service = change.service if change is not None else None
+        if service is not None:
+            self.history.distrusted.add(service)
+        reasons = (f"the rollback of {incident.plan} did not help: what hurt has not come back", "nothing more is tried by itself in this incident")
+        out.append(_decided(incident, Decision(at_ms=at_ms, action="page", target=service, reasons=reasons)))
 
     def _tell(self, incident: Incident, event: Literal["opened", "updated", "closed"], at_ms: int, out: list[Entry]) -> None:
         shown = incident.shown
@@ -253,7 +298,7 @@ class Desk:
             incident.paged = mode is not Mode.OBSERVE
             incident.noted = True
             action: Action = "page" if incident.paged else "observe"
-            reasons = seen.state.symptoms + seen.state.data_quality
+            reasons = (*seen.state.symptoms, seen.state.cost, *seen.state.data_quality)
             out.append(_decided(incident, Decision(at_ms=at_ms, action=action, target=seen.service, reasons=reasons)))
         # What has come back is judged only if nothing has been said of it yet.
         if incident.acted or incident.state == "acting" or (not incident.away and incident.failed is not None):
@@ -262,6 +307,7 @@ class Desk:
         verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, mode=mode, at_ms=at_ms))
         if not verdict.blocked_by and seen.first is not None:
             incident.acted = True
+            incident.plan = seen.first.change.deploy_id
             incident.failed = None
             incident.state = step(incident.state, "rollback_decided")
             self.history.add_rollback(seen.first.change, at_ms, self.settings.policy)
@@ -279,15 +325,17 @@ class Desk:
 
     def _mode(self, service: str | None) -> Mode:
         own = self.settings.services.get(service or "")
-        return (own.mode if own else None) or self.settings.mode or Mode.OBSERVE
+        mode = (own.mode if own else None) or self.settings.mode or Mode.OBSERVE
+        # One rollback in vain, and a person confirms the next.
+        return Mode.APPROVE if mode is Mode.AUTO and service in self.history.distrusted else mode
 
 
-_STATE = ("books", "changes", "history", "incidents")
+_STATE = ("books", "changes", "history", "incidents", "trials")
 _CODEC = StateCodec(
     "desk",
     (
-        Account, Ailing, Books, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Reach, Rollback, SeriesName, Signal, Split, Sums,
-        Suspect, Tick, VersionSums,
+        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Moment, Reach, Rollback, SeriesName, Signal,
+        Split, Sums, Suspect, Tick, Trial, Trials, VersionSums,
     ),
 )  # fmt: skip
 

@@ -50,12 +50,15 @@ class History:
         By service.
     closed : list of Ailing
         Incidents that are over.
+    distrusted : set of str
+        Services that were rolled back in vain: nothing is done by itself for them any more.
     """
 
     kill_switch: bool = False
     rolled_back: dict[str, int] = field(default_factory=dict)
     cooling_until_ms: dict[str, int] = field(default_factory=dict)
     closed: list[Ailing] = field(default_factory=list)
+    distrusted: set[str] = field(default_factory=set)
 
     def add_rollback(self, change: Change, at_ms: int, policy: Policy) -> None:
         """Note a rollback that has been decided."""

@@ -8,8 +8,9 @@ from hashlib import blake2b
 from rollguard.config import Settings
 from rollguard.detectors import SeriesName, Signal
 from rollguard.incidents.books import Books
-from rollguard.incidents.cost import Bill, bill_of
+from rollguard.incidents.cost import Bill, Clock, bill_of
 from rollguard.incidents.lifecycle import State
+from rollguard.incidents.onset import Moment, sharpest_first, starts_of
 from rollguard.incidents.places import CAP_NATS, Symptom, effect_of, hurt_evidence, region_row
 from rollguard.incidents.records import IncidentState
 
@@ -19,6 +20,8 @@ __all__ = ["Incident", "locate"]
 HURT_NATS = 1.0
 #: A region counts as hurt from this share of the incident's own effect on.
 LEAST_SHARE = 0.4
+#: So long before the earliest onset a signal named, and after the first signal, buckets are weighed as the start.
+START_MS = 30 * 60_000
 #: Minutes the rate of loss is taken over.
 RATE_MIN = 5
 
@@ -35,12 +38,22 @@ class Incident:
     returned_at: int | None = None
     last_signal: int = 0
     evidence: dict[str, float] = field(default_factory=dict)
+    #: When it began in each place, by all that was counted, and what that was worked out for.
+    began: dict[str, Moment] = field(default_factory=dict)
+    began_for: tuple[object, ...] = ()
     pinned: set[str] = field(default_factory=set)
+    #: Changes on whose trials it was found, and whether a detector or a trial is sure enough of it to act.
+    on_trial: frozenset[str] = frozenset()
+    sure: bool = False
     #: Said to nobody but the timeline, since its service is only observed.
     noted: bool = False
     paged: bool = False
     acted: bool = False
     failed: tuple[str, ...] | None = None
+    #: The change it was decided to roll back, when that was done, and the changes whose rollback did not help.
+    plan: str | None = None
+    undone_ms: int | None = None
+    cleared: frozenset[str] = frozenset()
     ailing: frozenset[str] = frozenset()
     told: tuple[object, ...] = ()
     shown: IncidentState | None = None
@@ -54,12 +67,19 @@ class Incident:
     @property
     def onset(self) -> int:
         """First bucket of the earliest symptom."""
-        return min(signal.onset for signal in self.signals.values())
+        return self._first.bucket
 
     @property
     def onset_error(self) -> float:
         """Standard error of `onset`, in buckets."""
-        return min(self.signals.values(), key=lambda s: (s.onset, s.onset_error)).onset_error
+        return self._first.error
+
+    @property
+    def _first(self) -> Moment:
+        if self.began:
+            return min(self.began.values(), key=lambda moment: (moment.bucket, moment.error))
+        first = min(self.signals.values(), key=lambda s: (s.onset, s.onset_error))
+        return Moment(first.onset, first.onset_error)
 
     def take(self, signal: Signal, places: frozenset[str]) -> None:
         """Take a signal that belongs here."""
@@ -97,29 +117,72 @@ class Incident:
         return tuple(sorted(region for region in hurt if region))
 
     def onset_in(self, region: str) -> tuple[int, float]:
-        """Onset in a region and its standard error, in buckets: its own signals', else the incident's."""
+        """Onset in a region and its standard error, in buckets: by all that was counted there, else its own signals', else the incident's."""
+        if region in self.began:
+            return self.began[region].bucket, self.began[region].error
         own = [s for s in self.signals.values() if s.series.label("region") == region]
+        whole = self._first
         if not own:
-            return self.onset, self.onset_error
+            return whole.bucket, whole.error
         first = min(own, key=lambda s: (s.onset, s.onset_error))
         # A place cannot have begun before what all of it shows: the sharper of the two wins.
-        if self.onset_error < first.onset_error and abs(self.onset - first.onset) <= 2.0 * first.onset_error:
-            return self.onset, self.onset_error
+        if whole.error < first.onset_error and abs(whole.bucket - first.onset) <= 2.0 * first.onset_error:
+            return whole.bucket, whole.error
         return first.onset, first.onset_error
 
-    def bill(self, books: Books, metric: str, now: int, bucket_ms: int) -> tuple[Bill, float]:
+    def clock(self, books: Books, metric: str, now: int, bucket_ms: int) -> Clock:
         """Orders lost so far in the places that hurt, and lost per minute lately."""
         rows = _money_rows(books, metric, self.regions)
         last = max(RATE_MIN * 60_000 // bucket_ms, 1)
         first = max(now - last + 1, self.onset)
-        lately = bill_of(books.window(metric, first, now), rows)
-        minutes = (now - first + 1) * bucket_ms / 60_000
-        return bill_of(books.since(metric, self.onset), rows), lately.lost / minutes
+        window = books.window(metric, first, now)
+        minutes = (now - first + 1 - window.missing) * bucket_ms / 60_000
+        lately = bill_of(window, rows)
+        known = minutes > 0.0 and bool(rows)
+        each = Bill(*(part / minutes for part in (lately.lost, lately.low, lately.high))) if known else Bill(0.0, 0.0, 0.0)
+        return Clock(bill_of(books.since(metric, self.onset), rows), each, bool(self.away), known)
 
-    def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset()) -> None:
-        """Look again where it hurts; of the regions of other incidents nothing is known, since those hurt them."""
+    def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset(), well_since: int = 0) -> None:
+        """Look again where it hurts, and since when.
+
+        Parameters
+        ----------
+        books : Books
+        settings : Settings
+        elsewhere : frozenset of str
+            Regions of other incidents: of those nothing is known, since those hurt them.
+        well_since : int
+            Bucket from which an earlier incident was over: what hurt before was that one.
+        """
         found = locate(books, settings, self.signals)
         self.evidence = {region: 0.0 if region in elsewhere - self.pinned else nats for region, nats in found.items()}
+        self._date(books, settings, well_since)
+
+    def _date(self, books: Books, settings: Settings, well_since: int) -> None:
+        """Weigh every bucket around the signals' onsets as the start."""
+        now, span = books.now or 0, START_MS // settings.bucket_ms
+        named = min(signal.onset for signal in self.signals.values())
+        first = max(named - span, min(well_since, named), books.ticks[0].bucket)
+        last = min(now, self.opened + span)
+        known = (last * settings.bucket_ms // 60_000, self.regions, tuple(sorted(map(str, self.signals))))
+        # What lies too far back is not kept any more, and then what was found stands.
+        if known == self.began_for or last < first:
+            return
+        symptoms = [symptom for symptom, _ in symptoms_of(books, settings, self.signals)]
+        singled = {symptom.metric for symptom in symptoms if symptom.service is not None}
+        # What all services show together is the sum of what single ones show: it must not count twice.
+        alone = [symptom for symptom in symptoms if symptom.service is not None or symptom.metric not in singled]
+        self.began_for = known
+        self.began = starts_of(books, alone, self.regions or ("",), range(first, last + 1), self._told(settings)).moments()
+
+    def _told(self, settings: Settings) -> dict[str, dict[str, Moment]]:
+        """Onsets of distributions, by metric and region: their detector saw every bin, their accounts only what is unusual."""
+        found: dict[str, dict[str, list[Moment]]] = {}
+        for series, signal in self.signals.items():
+            if settings.metrics[series.metric].kind == "distribution":
+                places = found.setdefault(series.metric, {})
+                places.setdefault(series.label("region") or "", []).append(Moment(signal.onset, signal.onset_error))
+        return {metric: {region: sharpest_first(moments) for region, moments in places.items()} for metric, places in found.items()}
 
 
 def _money_rows(books: Books, metric: str, regions: tuple[str, ...]) -> tuple[int, ...]:

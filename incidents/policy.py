@@ -32,6 +32,8 @@ class Facts:
     needed_probability, needed_lead : float
     away : bool
         Some series is still away from its baseline.
+    sure : bool
+        A detector has signalled, or the trial of a change has passed the square of what it takes to page.
     symptom_before : bool
         The symptom was there before the change reached the place.
     unreached_well : tuple of str
@@ -75,6 +77,7 @@ class Facts:
     needed_probability: float
     needed_lead: float
     away: bool
+    sure: bool
     symptom_before: bool
     unreached_well: tuple[str, ...]
     version_nats: float
@@ -143,6 +146,10 @@ def _lead(f: Facts) -> tuple[bool, str]:
 
 def _away(f: Facts) -> tuple[bool, str]:
     return f.away, "it still hurts" if f.away else "everything has come back: there is nothing left to undo"
+
+
+def _sure(f: Facts) -> tuple[bool, str]:
+    return f.sure, "the evidence is enough to act" if f.sure else "the evidence is enough to page, but not yet to act: it may still be chance"
 
 
 def _absent_before(f: Facts) -> tuple[bool, str]:
@@ -218,6 +225,7 @@ CONDITIONS: tuple[tuple[str, Check], ...] = (
     ("verdict", _verdict),
     ("lead", _lead),
     ("away", _away),
+    ("sure", _sure),
     ("absent_before", _absent_before),
     ("grounds", _grounds),
     ("target", _target),

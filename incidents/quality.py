@@ -24,7 +24,7 @@ class Quality:
     Attributes
     ----------
     doubtful : tuple of str
-        Metrics of the incident whose last minutes are missing or uncertain: they may page, and nothing is done on them.
+        Metrics of the incident, and the money clock's, whose last minutes are missing or uncertain: they may page, and nothing is done on them.
     silent : tuple of str
         Those that rest on buckets closed by silence.
     notes : tuple of str
@@ -52,10 +52,10 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
     whole = max(WHOLE_MIN * MINUTE_MS // settings.bucket_ms, 1)
     doubt = max(DOUBT_MIN * MINUTE_MS // settings.bucket_ms, 1)
     doubtful, silent, notes = [], [], []
-    for metric in incident.metrics:
+    money = settings.money_clock.metric
+    for metric in sorted({*incident.metrics, money} if books.series(money) else incident.metrics):
         sums = books.window(metric, bucket - whole + 1, bucket)
         lately = books.window(metric, bucket - doubt + 1, bucket)
-        since = books.since(metric, incident.onset_of(metric))
         why = []
         if not sums.buckets:
             why.append(f"{metric}: no bucket is known")
@@ -66,6 +66,9 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
             why.append(f"{metric}: {lately.doubtful:.0f} of the {of} came too late or were refused")
         doubtful += [metric] * bool(why)
         notes += why
+        if metric not in incident.metrics:
+            continue
+        since = books.since(metric, incident.onset_of(metric))
         none = 0 < sums.buckets == sums.silent
         # A pipe may break in the middle of a bucket, and an onset is known to a bucket or two: mostly silence is only silence.
         mostly = since.silent > since.buckets // 2

@@ -16,6 +16,7 @@ __all__ = [
     "IncidentState",
     "Kill",
     "Rollback",
+    "RolledBack",
     "Suspect",
     "Verdict",
 ]
@@ -94,6 +95,20 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     on: bool
 
 
+class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A target has carried out the rollback of an incident: from now on is watched whether it helped.
+
+    Attributes
+    ----------
+    incident_id : str
+    at_ms : int
+        When it was done, epoch ms UTC.
+    """
+
+    incident_id: str
+    at_ms: int
+
+
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     """A change with its probability of being the cause.
 
@@ -161,8 +176,14 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
     no_change_probability : float
     orders_lost, orders_lost_per_minute : float
         Against the counterfactual since onset; the rate is of the last minutes.
-    orders_lost_interval : tuple of float
-        95 % interval of `orders_lost`.
+    orders_lost_interval, orders_lost_per_minute_interval : tuple of float
+        95 % intervals of both.
+    saved_by_rollback, saved_by_rollback_interval : float, tuple of float
+        What a rollback decided now is expected to save of the next hour, at the rate of the last minutes; 0 once nothing hurts.
+    cost : str
+        All this in a sentence, with what it assumes.
+    would_change : tuple of str
+        What would turn the verdict, a sentence for each single thing, worked out by weighing again.
     symptoms : tuple of str
         A sentence for each metric that hurts.
     data_quality : tuple of str
@@ -183,8 +204,13 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
     orders_lost: float
     orders_lost_interval: tuple[float, float]
     orders_lost_per_minute: float
+    orders_lost_per_minute_interval: tuple[float, float]
+    saved_by_rollback: float
+    saved_by_rollback_interval: tuple[float, float]
+    cost: str
     symptoms: tuple[str, ...]
     data_quality: tuple[str, ...]
+    would_change: tuple[str, ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

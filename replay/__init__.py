@@ -1,6 +1,6 @@
 """A past incident's files in, its timeline and results out. Never calls a pager or a target, never reads labels."""
 
-from rollguard.replay.affected import write_affected
+from rollguard.replay.affected import make_file, write_affected
 from rollguard.replay.case import Case, CaseError, open_case
 from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
@@ -18,6 +18,7 @@ __all__ = [
     "Story",
     "fold",
     "line_of",
+    "make_file",
     "make_out",
     "march_story",
     "ms_of",

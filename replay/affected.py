@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from rollguard.replay.run import no_out
 from rollguard.replay.timeline import ms_of
 from rollguard.streams import Decoder, Key
 
-__all__ = ["affected", "write_affected"]
+__all__ = ["affected", "make_file", "write_affected"]
 
 
 def affected(case: Case, incident: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
@@ -55,6 +57,24 @@ def affected(case: Case, incident: dict[str, Any]) -> Iterator[tuple[str, bytes]
                 yield source, batch.lines[int(decoded.index[at])]
 
 
+def make_file(path: Path) -> None:
+    """See that a file can be written, before any work is done for it. Nothing is left behind.
+
+    Raises
+    ------
+    OutError
+        If it cannot.
+    """
+    part = _part(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise no_out(path, error, "nothing was written", expected="a file in a folder that can be written into") from None
+
+
 def write_affected(case: Case, incident: dict[str, Any], path: Path) -> dict[str, int]:
     """Write them as JSON lines, each with its `source`; into a .gz file compressed.
 
@@ -69,7 +89,7 @@ def write_affected(case: Case, incident: dict[str, Any], path: Path) -> dict[str
         If the file cannot be written.
     """
     counts: dict[str, int] = {}
-    part = path.with_name(f".{path.name}.part")
+    part = _part(path)
     try:
         with gzip.open(part, "wb") if path.suffix == ".gz" else part.open("wb") as file:
             for source, line in affected(case, incident):
@@ -78,8 +98,12 @@ def write_affected(case: Case, incident: dict[str, Any], path: Path) -> dict[str
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise no_out(path, error, "nothing was written") from None
+        raise no_out(path, error, "nothing was written", expected="a file in a folder that can be written into") from None
     return counts
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 def _touched(settings: Settings, incident: dict[str, Any], key: Key) -> bool:

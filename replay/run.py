@@ -113,10 +113,10 @@ def make_out(out: Path) -> None:
         raise no_out(out, error, "nothing was written") from None
 
 
-def no_out(out: Path, error: OSError, done: str) -> OutError:
+def no_out(out: Path, error: OSError, done: str, *, expected: str = "a folder, or a place where one can be made") -> OutError:
     """Say why nothing can be written there."""
     reason = "it is a file" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
-    return OutError(f"{out}: results cannot be written there: {reason}. Expected: a folder, or a place where one can be made; {done}.")
+    return OutError(f"{out}: results cannot be written there: {reason}. Expected: {expected}; {done}.")
 
 
 def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) -> Run:

@@ -1,67 +1,122 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+import pytest
 
 from rollguard.detectors.alarms import RETURN_NATS, Alarms
-from rollguard.detectors.evidence import Floats
+from rollguard.detectors.evidence import Floats, Singles
 
-THRESHOLD = np.array([100.0, 100.0])
-
-
-def alarms() -> Alarms:
-    made = Alarms()
-    made.grow(2, 3)
-    return made
+Ints = npt.NDArray[np.int64]
+#: Nats of three tilts of one kind.
+Nats = tuple[float, float, float]
+NONE: Nats = (0.0, 0.0, 0.0)
 
 
-def leads(*rows: tuple[float, float, float]) -> Floats:
-    return np.array(rows)
+class Watch:
+    """Alarms of two series or more, fed with what a bank would say of its tilts."""
+
+    def __init__(self, n_series: int = 2) -> None:
+        self.alarms = Alarms()
+        self.alarms.grow(n_series)
+        #: Rows that were asked for.
+        self.asked: list[list[int]] = []
+
+    def step(self, bucket: int, value: list[float], *, mass: dict[int, list[Nats]], nats: dict[int, list[Nats]]) -> tuple[list[int], list[int], list[int]]:
+        def given(of: dict[int, list[Nats]], rows: Ints) -> Floats:
+            self.asked.append(rows.tolist())
+            return np.array([of[row] for row in rows.tolist()])
+
+        values: Singles = np.array(value, dtype=np.float32)
+        threshold = np.full(len(value), 100.0)
+        left, returned, since = self.alarms.step(bucket, values, threshold, lambda rows: given(mass, rows), lambda rows: given(nats, rows))
+        return left.tolist(), returned.tolist(), since.tolist()
+
+
+def left_with(*kinds: Nats) -> Watch:
+    """The first of two series left in bucket 1, with these nats."""
+    watch = Watch()
+    assert watch.step(1, [1e6, 0.0], mass={0: list(kinds)}, nats={}) == ([0], [], [])
+    return watch
 
 
 def test_a_series_leaves_once_when_it_passes_its_threshold() -> None:
-    watch = alarms()
-    lead = leads((5.0, 9.0, 1.0), (0.0, 0.0, 0.0))
-    assert watch.step(1, np.array([99.0, 0.0]), lead, THRESHOLD)[0].tolist() == []
-    assert watch.step(2, np.array([100.0, 0.0]), lead, THRESHOLD)[0].tolist() == [0]
-    assert watch.step(3, np.array([999.0, 100.0]), lead, THRESHOLD)[0].tolist() == [1]
-    assert watch.away.tolist() == [True, True]
+    watch = Watch()
+    mass, nats = {0: [(5.0, 9.0, 1.0)], 1: [NONE]}, {0: [NONE], 1: [NONE]}
+    assert watch.step(1, [99.0, 0.0], mass=mass, nats=nats)[0] == []
+    assert watch.step(2, [100.0, 0.0], mass=mass, nats=nats)[0] == [0]
+    assert watch.step(3, [999.0, 100.0], mass=mass, nats=nats)[0] == [1]
+    assert watch.alarms.away.tolist() == [True, True]
+
+
+def test_only_series_that_are_away_are_asked_for_their_tilts() -> None:
+    watch = Watch(4)
+    watch.step(1, [1.0, 1.0, 1.0, 1.0], mass={}, nats={})
+    watch.step(2, [1.0, 1.0, 1e6, 1.0], mass={2: [(1.0, 9.0, 1.0)]}, nats={})
+    watch.step(3, [1.0, 1.0, 1e6, 1.0], mass={}, nats={2: [NONE]})
+    assert watch.asked == [[2], [2]]
 
 
 def test_it_returns_when_its_best_tilt_has_lost_enough_and_says_since_when() -> None:
-    watch = alarms()
-    value = np.array([1e6, 0.0])
-    none = (0.0, 0.0, 0.0)
-    watch.step(1, value, leads((5.0, 20.0, 19.0), none), THRESHOLD)
-    watch.step(2, value, leads((6.0, 25.0, 15.0), none), THRESHOLD)
-    # The third has lost more, but the second is what fitted.
-    assert watch.step(3, value, leads((6.0, 25.0 - RETURN_NATS + 0.1, -90.0), none), THRESHOLD)[1].tolist() == []
-    left, returned, since = watch.step(4, value, leads((6.0, 25.0 - RETURN_NATS, -95.0), none), THRESHOLD)
-    assert (left.tolist(), returned.tolist(), since.tolist()) == ([], [0], [3])
-    assert watch.away.tolist() == [False, False]
+    watch = left_with((5.0, 20.0, 19.0))
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(1.0, 5.0, -4.0)]})[1] == []
+    assert watch.step(3, [1e6, 0.0], mass={}, nats={0: [(0.0, 0.1 - RETURN_NATS, -105.0)]})[1] == []
+    assert watch.step(4, [1e6, 0.0], mass={}, nats={0: [(0.0, -0.1, -5.0)]}) == ([], [0], [3])
+    assert watch.alarms.away.tolist() == [False, False]
+
+
+def test_it_is_not_back_while_a_tilt_half_as_strong_has_lost_less() -> None:
+    """Where counts scatter more than they should, the strongest tilt may lose while weaker ones still gain."""
+    watch = left_with((4.0, 20.0, 10.0))
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, -50.0, 0.1 - RETURN_NATS)]})[1] == []
+    assert watch.alarms.away[0]
+    assert watch.step(3, [1e6, 0.0], mass={}, nats={0: [(0.0, 0.0, -0.2)]}) == ([], [0], [2])
+
+
+def test_a_tilt_that_never_was_strong_does_not_hold_it() -> None:
+    watch = left_with((9.9, 20.0, -3.0))
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(5.0, -RETURN_NATS, 0.0)]})[1] == []
+    watch = left_with((4.0, 20.0, -3.0))
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(5.0, -RETURN_NATS, 0.0)]})[1] == [0]
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_where_two_kinds_had_to_agree_one_that_is_back_is_enough(kind: int) -> None:
+    watch = left_with((0.0, 20.0, 0.0), (0.0, 30.0, 0.0))
+    both: list[Nats] = [(0.0, 3.0, 0.0), (0.0, 3.0, 0.0)]
+    watch.step(2, [1e6, 0.0], mass={}, nats={0: both})
+    both[kind] = (0.0, -RETURN_NATS, 0.0)
+    assert watch.step(3, [1e6, 0.0], mass={}, nats={0: both}) == ([], [0], [3])
+
+
+def test_a_series_that_is_back_does_not_leave_in_the_same_bucket() -> None:
+    watch = left_with((0.0, 20.0, 0.0))
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, -90.0, 0.0)]}) == ([], [0], [2])
 
 
 def test_it_can_leave_again_and_begins_with_a_new_peak() -> None:
-    watch = alarms()
-    none = (0.0, 0.0, 0.0)
-    watch.step(1, np.array([1e6, 0.0]), leads((0.0, 90.0, 0.0), none), THRESHOLD)
-    watch.step(2, np.array([1e6, 0.0]), leads((0.0, 10.0, 0.0), none), THRESHOLD)
-    assert watch.step(9, np.array([1e6, 0.0]), leads((0.0, 12.0, 0.0), none), THRESHOLD)[0].tolist() == [0]
-    assert watch.step(10, np.array([1e6, 0.0]), leads((0.0, 11.0, 0.0), none), THRESHOLD)[1].tolist() == []
+    watch = left_with((0.0, 90.0, 0.0))
+    watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, -80.0, 0.0)]})
+    assert watch.step(9, [1e6, 0.0], mass={0: [(0.0, 12.0, 0.0)]}, nats={})[0] == [0]
+    assert watch.step(10, [1e6, 0.0], mass={}, nats={0: [(0.0, -1.0, 0.0)]})[1] == []
 
 
 def test_who_left_and_returned_within_an_epoch_has_been_away_in_it() -> None:
-    watch = alarms()
-    none = (0.0, 0.0, 0.0)
-    watch.step(1, np.array([1e6, 0.0]), leads((0.0, 90.0, 0.0), none), THRESHOLD)
-    watch.step(2, np.array([0.0, 0.0]), leads((0.0, 10.0, 0.0), none), THRESHOLD)
-    assert (watch.away.tolist(), watch.been_away.tolist()) == ([False, False], [True, False])
-    watch.new_epoch()
-    assert watch.been_away.tolist() == [False, False]
+    watch = left_with((0.0, 90.0, 0.0))
+    watch.step(2, [0.0, 0.0], mass={}, nats={0: [(0.0, -80.0, 0.0)]})
+    assert (watch.alarms.away.tolist(), watch.alarms.been_away.tolist()) == ([False, False], [True, False])
+    watch.alarms.new_epoch()
+    assert watch.alarms.been_away.tolist() == [False, False]
 
 
 def test_growing_keeps_who_is_away() -> None:
-    watch = alarms()
-    watch.step(1, np.array([0.0, 1e6]), leads((0.0, 0.0, 0.0), (0.0, 30.0, 0.0)), THRESHOLD)
-    watch.grow(4, 3)
-    assert watch.away.tolist() == [False, True, False, False]
-    assert watch.peak[1].tolist() == [0.0, 30.0, 0.0]
+    watch = Watch()
+    watch.step(1, [0.0, 1e6], mass={1: [(0.0, 30.0, 0.0)]}, nats={})
+    watch.alarms.grow(4)
+    assert watch.alarms.away.tolist() == [False, True, False, False]
+    watch.step(2, [0.0, 0.0, 0.0, 1e6], mass={3: [(0.0, 12.0, 0.0)]}, nats={1: [NONE]})
+    assert watch.alarms.rows.tolist() == [1, 3]
+    assert watch.alarms.peak[:, 0].tolist() == [[0.0, 30.0, 0.0], [0.0, 12.0, 0.0]]
+    # The one that came first goes first; the other is left as it was.
+    assert watch.step(3, [0.0, 0.0, 0.0, 0.0], mass={}, nats={1: [(0.0, -30.0, 0.0)], 3: [NONE]}) == ([], [1], [2 + 1])
+    assert watch.alarms.rows.tolist() == [3]

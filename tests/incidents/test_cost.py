@@ -78,6 +78,13 @@ def test_the_clock_of_an_incident_counts_its_places_from_the_onset() -> None:
     assert last.orders_lost_per_minute == pytest.approx(48.0 * MINUTE)
     low, high = last.orders_lost_interval
     assert low < last.orders_lost < high
+    low, high = last.orders_lost_per_minute_interval
+    assert low < last.orders_lost_per_minute < high
+    # 58 minutes of the next hour, if a rollback now takes two to work.
+    assert last.saved_by_rollback == pytest.approx(58 * 48.0 * MINUTE)
+    assert last.saved_by_rollback_interval == pytest.approx((58 * low, 58 * high), rel=0.001)
+    assert "each further minute costs 288.0" in last.cost
+    assert "a rollback now, effective in 2 min, saves 16704" in last.cost
 
 
 def test_the_rate_is_of_the_last_minutes() -> None:
@@ -87,4 +94,16 @@ def test_the_rate_is_of_the_last_minutes() -> None:
     entries = played(shop, [*signals, *deploy()], last=START + 16 * MINUTE)
     last = next(entry.incident for entry in reversed(entries) if entry.incident is not None)
     assert last.orders_lost_per_minute == 0.0
+    assert (last.saved_by_rollback, last.saved_by_rollback_interval[0]) == (0.0, 0.0)
+    assert last.cost.endswith("none are being lost now")
     assert last.orders_lost == pytest.approx(48.0 * 5 * MINUTE)
+
+
+def test_what_it_costs_is_not_known_while_orders_are_missing() -> None:
+    shop = Shop(missing={"orders": range(ONSET, START + 30 * MINUTE)})
+    entries = played(shop, [shop.left("errors", ONSET + 3, ONSET, region="eu-west"), *deploy()])
+    assert entries[0].incident is not None
+    assert entries[0].incident.cost == "cost: not known, for orders is missing"
+    assert entries[0].incident.saved_by_rollback == 0.0
+    (hold, *_) = [entry.decision for entry in entries if entry.decision is not None and entry.decision.action == "hold"]
+    assert "the data of orders is missing or uncertain" in hold.blocked_by

@@ -72,7 +72,8 @@ def test_a_regional_culprit_is_named_paged_and_rolled_back_in_the_tick_of_the_si
     assert [(entry.event, entry.at_ms) for entry in entries[:3]] == [(event, at_ms(KNOWN)) for event in ("opened", "decided", "decided")]
     page, rollback = decisions(entries)
     assert (page.action, rollback.action, rollback.target) == ("page", "rollback", "checkout -> 1.0 @ eu-west")
-    assert page.reasons == ("orders in eu-west: 288, 480 expected (-40 %)",)
+    assert page.reasons[0] == "orders in eu-west: 288, 480 expected (-40 %)"
+    assert page.reasons[1].startswith("cost: 192 orders lost so far, each further minute costs 288.0 (")
     last = the_last(entries)
     assert (last.verdict, last.state, last.regions, last.metrics) == ("guilty", "acting", ("eu-west",), ("orders",))
     assert last.onset_ms == ONSET * 10_000
@@ -110,7 +111,7 @@ def test_one_that_hurts_orders_errors_and_promises_is_one() -> None:
     last = the_last(played(shop, [*signals, *deploy()]))
     assert last.metrics == ("errors", "orders", "promised_minutes")
     assert last.regions == ("eu-west",)
-    assert len(last.symptoms) == 4
+    assert {symptom.split(" in ")[0] for symptom in last.symptoms} >= {"errors", "orders", "promised_minutes", "promised_minutes of checkout"}
 
 
 def test_a_later_pooled_signal_joins() -> None:
@@ -597,6 +598,6 @@ def test_what_can_no_longer_matter_is_forgotten_and_changes_no_decision() -> Non
 def test_changes_are_forgotten_also_while_nothing_happens() -> None:
     shop = Shop(settings=settings_with("lookback: 1h\npolicy: {known_good: 1m}"), metrics=("orders",))
     desk = Desk(shop.settings)
-    known = [seen for number in range(300) for seen in deploy(f"chg-{number}", started=START_MS + number * 100_000, minutes=1)]
+    known = [seen for number in range(100) for seen in deploy(f"chg-{number}", started=START_MS + number * 300_000, minutes=1)]
     assert desk.feed(shop.log(START, START + 9 * 60 * MINUTE, known)) == []
-    assert len(desk.changes.changes) < 120
+    assert len(desk.changes.changes) < 40

@@ -46,7 +46,8 @@ class Life(RuleBasedStateMachine):
         if before == "closed":
             assert self.state == "closed"
         if before == "acting" and self.state != "acting":
-            assert event == "all_returned"
+            assert event in {"all_returned", "not_helped"}
+            self.acted = event == "all_returned"
         if self.state == "closed" and before != "closed":
             assert event == "quiet"
             assert before.startswith("recovering")

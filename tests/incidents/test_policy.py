@@ -22,6 +22,7 @@ GOOD = Facts(
     needed_probability=0.8,
     needed_lead=0.5,
     away=True,
+    sure=True,
     symptom_before=False,
     unreached_well=("us-east",),
     version_nats=0.0,
@@ -65,6 +66,7 @@ BREAKS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"second_probability": float("nan")}, "50 % is needed"),
     ],
     "away": [({"away": False}, "everything has come back")],
+    "sure": [({"sure": False}, "not yet to act")],
     "absent_before": [({"symptom_before": True}, "was there before the change")],
     "grounds": [({"unreached_well": ()}, "no grounds")],
     "target": [
@@ -183,6 +185,7 @@ any_facts = st.builds(
     needed_probability=st.just(0.8),
     needed_lead=st.just(0.5),
     away=st.booleans(),
+    sure=st.booleans(),
     symptom_before=st.booleans(),
     unreached_well=names,
     version_nats=st.floats(-1.0, 6.0),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rollguard.replay import open_case, run_case, write_affected
+from rollguard.replay import OutError, make_file, open_case, run_case, write_affected
 from tests.properties.shop import HURT, a_shop, ms_of, write
 
 SHOP = a_shop()
@@ -46,3 +46,14 @@ def test_a_list_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> 
         write_affected(case, incident, tmp_path / "no" / "affected.jsonl")
     assert getattr(caught.value, "code", None) == "out"
     assert not (tmp_path / "no").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work_and_a_good_one_is_left_as_it_was(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text("old")
+    make_file(kept)
+    for path in (tmp_path, tmp_path / "no" / "affected.jsonl", kept / "affected.jsonl"):
+        with pytest.raises(OutError, match="a file in a folder that can be written into"):
+            make_file(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.jsonl"]
+    assert kept.read_text() == "old"
