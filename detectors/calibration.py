@@ -157,7 +157,7 @@ def calibrated(watch: WatchName, watched: Watched, settings: Settings) -> list[C
         run_length = np.where(ready, nominal + np.log(watched.past.more_often(slack)), np.inf)
         directions: tuple[Direction, ...] = ("higher", "lower") if metric.worse == "both" else (metric.worse,)
         within = [(span, span / settings.bucket_ms) for span in WITHIN_MS[watch]]
-        shown = {(each, span): _smallest(found, each, _needed(run_length, buckets, found.n_tilts)) for each in directions for span, buckets in within}
+        shown = {(each, span): _smallest(found, each, _needed(run_length + found.mixed, buckets)) for each in directions for span, buckets in within}
     a_month = MONTH_MS / settings.bucket_ms
     alone = _alone(watched.past, nominal + np.log(slack), honesty.astype(np.float64), slack.astype(np.float64), watched.buckets_per_epoch)
     return [
@@ -213,20 +213,21 @@ class _Numbers:
     rate, scatter, error : (n_series,) float
     smallest : float
         Size of the smallest rise that is looked for.
-    n_tilts : int
-    tests : list of Drift
-        All have to see a change.
+    mixed : (n_series,) float64
+        Logarithm of how many statistics the e-detector is the mean of: each has to rise so much higher.
+    drift : Drift
+        Of the statistic that rises fastest.
     """
 
     rate: Reals
     scatter: Reals
     error: Reals
     smallest: float
-    n_tilts: int
-    tests: list[Drift]
+    mixed: Floats
+    drift: Drift
 
 
-def _needed(run_length: Floats, buckets: float, n_tilts: int) -> Floats:
+def _needed(run_length: Floats, buckets: float) -> Floats:
     """(n_series,) nats a bucket with which a change is seen in so many buckets; infinite if it cannot be."""
 
     @cache
@@ -240,11 +241,11 @@ def _needed(run_length: Floats, buckets: float, n_tilts: int) -> Floats:
             low, high = (low, middle) if mean_delay(nats, drift, drift) <= buckets else (middle, high)
         return math.exp(high)
 
-    return np.array([needed(nats) for nats in (run_length + math.log(n_tilts)).tolist()])
+    return np.array([needed(nats) for nats in run_length.tolist()])
 
 
 def _smallest(numbers: _Numbers, direction: Direction, needed: Floats) -> Floats:
-    """(n_series,) the smallest change in a direction with which every test gains what is needed; infinite: there is none."""
+    """(n_series,) the smallest change in a direction that gains what is needed; infinite: there is none."""
     most = LARGEST_RISE if direction == "higher" else DEEPEST_FALL / (1.0 - DEEPEST_FALL)
     n = max(math.ceil(math.log(most / numbers.smallest) / math.log(STEP)), 0) + 1
     rises = np.minimum(numbers.smallest * STEP ** np.arange(n, dtype=np.float64), most)
@@ -252,7 +253,7 @@ def _smallest(numbers: _Numbers, direction: Direction, needed: Floats) -> Floats
     low, high = np.zeros(len(needed), dtype=np.int64), np.full(len(needed), n, dtype=np.int64)
     while (low < high).any():
         middle = np.minimum((low + high) // 2, n - 1)
-        enough = np.logical_and.reduce([drift(times[middle]) >= needed for drift in numbers.tests])
+        enough = numbers.drift(times[middle]) >= needed
         high = np.where(enough & (low < high), middle, high)
         low = np.where(~enough & (low < high), middle + 1, low)
     found: Floats = np.where(high < n, np.abs(times[np.minimum(high, n - 1)] - 1.0), np.inf)
@@ -262,19 +263,24 @@ def _smallest(numbers: _Numbers, direction: Direction, needed: Floats) -> Floats
 def _numbers_of(watch: object, honesty: Reals, smallest: float) -> _Numbers:
     if isinstance(watch, RatioWatch):
         count, odds = watch.count.baseline.error(), watch.odds.baseline.error()
-        hits, chances = _usual(watch.count), _usual(watch.odds)
-        safe = np.where(chances > 0.0, chances, 1.0)
-        misses = hits / safe
-        tempered = np.divide(odds.scatter, honesty, dtype=np.float32)
-        against = odds_coefficients(safe, BAND_PER_ERROR * odds.relative, tempered, watch.odds.factors, misses)
-        tests = [_counts(hits, count.scatter, count.relative, watch.count, honesty), _linear(against, hits, misses)]
+        hits = _usual(watch.count)
+        both = _slower(_counts(watch.count, hits, honesty), _odds(watch.odds, hits, honesty))
         worse = np.maximum(count.scatter, odds.scatter), np.maximum(count.relative, odds.relative)
-        return _Numbers(hits, *worse, smallest, len(watch.count.factors), tests)
+        return _Numbers(hits, *worse, smallest, _log_of(len(watch.count.factors), len(hits)), both)
     if isinstance(watch, CountWatch):
-        error, rate = watch.bank.baseline.error(), _usual(watch.bank)
-        tests = [_counts(rate, error.scatter, error.relative, watch.bank, honesty)]
-        return _Numbers(rate, error.scatter, error.relative, smallest, len(watch.bank.factors), tests)
+        error, rate, siblings = watch.bank.baseline.error(), _usual(watch.bank), watch.siblings
+        own = _counts(watch.bank, rate, honesty)
+        beside = _slower(_counts(siblings.loose, rate, honesty), _odds(siblings.share, rate, honesty))
+        # Where siblings are looked at, it is the mean of both.
+        mixed = _log_of(len(watch.bank.factors), len(rate)) + np.where(siblings.used, math.log(2.0), 0.0)
+        return _Numbers(
+            rate, error.scatter, error.relative, smallest, mixed, lambda times: np.maximum(own(times), np.where(siblings.used, beside(times), -np.inf))
+        )
     return _shares(cast("ShareWatch", watch).bank, honesty)
+
+
+def _log_of(number: int, n_series: int) -> Floats:
+    return np.full(n_series, math.log(number))
 
 
 def _usual(bank: RateBank) -> Floats:
@@ -289,10 +295,24 @@ def _usual(bank: RateBank) -> Floats:
     return usual
 
 
-def _counts(rate: Floats, scatter: Reals, error: Reals, bank: RateBank, honesty: Reals) -> Drift:
-    safe = np.where(rate > 0.0, rate, 1.0)
-    power = np.asarray(honesty, dtype=np.float32)
-    return _linear(count_coefficients(safe, BAND_PER_ERROR * error, (scatter - 1.0) / safe, bank.factors, power), rate, np.ones_like(rate))
+def _counts(bank: RateBank, rate: Floats, honesty: Reals) -> Drift:
+    error, safe = bank.baseline.error(), np.where(rate > 0.0, rate, 1.0)
+    power, band = np.asarray(honesty, dtype=np.float32), bank.band_per_error * error.relative
+    return _linear(count_coefficients(safe, band, (error.scatter - 1.0) / safe, bank.factors, power), rate, np.ones_like(rate))
+
+
+def _odds(bank: RateBank, hits: Floats, honesty: Reals) -> Drift:
+    """The same of hits against others, which stay as they are."""
+    error, odds = bank.baseline.error(), _usual(bank)
+    safe = np.where(odds > 0.0, odds, 1.0)
+    others = hits / safe
+    tempered = np.divide(error.scatter, honesty, dtype=np.float32)
+    return _linear(odds_coefficients(safe, bank.band_per_error * error.relative, tempered, bank.factors, others), hits, others)
+
+
+def _slower(one: Drift, other: Drift) -> Drift:
+    """Both have to see it."""
+    return lambda times: np.minimum(one(times), other(times))
 
 
 def _linear(coefficients: Coefficients, hits: Floats, exposure: Floats) -> Drift:
@@ -304,7 +324,7 @@ def _shares(bank: ShareBank, honesty: Reals) -> _Numbers:
     baseline, n = bank.baseline, bank.baseline.n_series
     if baseline.cut is None:
         # Bins are cut after a day: until then nothing is known of any series.
-        return _Numbers(np.zeros(n), np.ones(n), np.zeros(n), 1.0, 1, [np.zeros_like])
+        return _Numbers(np.zeros(n), np.ones(n), np.zeros(n), 1.0, np.zeros(n), np.zeros_like)
     spread = _spread(bin_middle(baseline.cut[[LOW_TENTH, HIGH_TENTH]].astype(np.int16)))
     shares, tilts = baseline.shares(), baseline.tilts()
     moving, lean = np.isin(tilts.names, LOCATION), baseline.lean(shares)
@@ -321,7 +341,7 @@ def _shares(bank: ShareBank, honesty: Reals) -> _Numbers:
         return np.asarray(told * (tilts.factors.astype(np.float64) @ after - constants).max(axis=0), dtype=np.float64)
 
     error = np.expm1(spread * (lean[moving] * tilts.step[moving, None]).max(axis=0).astype(np.float64))
-    return _Numbers(rate, scatter, error, math.expm1(spread * float(tilts.step[moving].min())), len(tilts.of), [drift])
+    return _Numbers(rate, scatter, error, math.expm1(spread * float(tilts.step[moving].min())), _log_of(len(tilts.of), n), drift)
 
 
 def _share_rate(bank: ShareBank) -> Floats:

@@ -11,13 +11,13 @@ from rollguard.config import Settings
 from rollguard.detectors import Calibration, Detect, Direction, Signal, limits
 from rollguard.detectors.budget import log_thresholds
 from rollguard.detectors.calibration import MONTH_MS, WITHIN_MS
-from tests.detectors.town import DAY, MINUTES, PROMISED, START, Town, curve, quiet, settings_of, signals_of
+from tests.detectors.town import DAY, KEYS, MINUTES, PROMISED, START, Town, curve, quiet, settings_of, signals_of
 
 #: Orders and errors alone, two days of warm-up.
 COUNTS = settings_of("bucket: 60s\nmetrics: {actual_minutes: null, promised_minutes: null}\n")
 MINUTE_MS = 60_000
-#: Beyond the week after which the slow watch may speak.
-LONG = 8 * DAY + DAY // 8
+#: The same in buckets of a quarter of an hour: after more than eight days the slow watch may speak.
+WEEK = settings_of("bucket: 15m\nmetrics: {actual_minutes: null, promised_minutes: null}\n")
 SHARES = settings_of("bucket: 60s\nmetrics: {actual_minutes: null, errors: null}\n")
 #: Three and a half days are behind every story below, and it is noon.
 NOON = START + 3 * DAY + DAY // 2
@@ -48,7 +48,10 @@ def unsteady(seed: int, start: int, n: int) -> Town:
 @pytest.fixture(scope="module")
 def week() -> Detect:
     """A stage whose slow watch speaks as well."""
-    return after(COUNTS, quiet(1, START, LONG))
+    rng = np.random.default_rng(1)
+    n = 8 * 96 + 12
+    orders, none = rng.poisson(450.0, (n, len(KEYS))), np.zeros((n, len(KEYS), len(MINUTES)), dtype=np.int64)
+    return after(WEEK, Town(START, KEYS, orders, rng.poisson(90.0, orders.shape), none, none[:, :, 0]))
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +71,10 @@ def shown(each: Calibration, direction: Direction) -> dict[int, float | None]:
 
 def test_what_all_series_promise_is_the_budget(week: Detect) -> None:
     promised = {watch: sum(each.promised for each in week.calibration() if each.watch == watch) for watch in ("fast", "slow")}
-    share = COUNTS.baseline.slow_share
+    share = WEEK.baseline.slow_share
     assert all(each.ready for each in week.calibration())
     assert promised == {"fast": pytest.approx(1.0 - share), "slow": pytest.approx(share)}
-    assert COUNTS.budget.per_ms == MONTH_MS
+    assert WEEK.budget.per_ms == MONTH_MS
 
 
 def test_every_series_of_every_watch_has_one_record(week: Detect) -> None:
@@ -151,7 +154,7 @@ def test_the_threshold_holds_what_the_budget_demands(week: Detect) -> None:
     for m in week.metrics:
         nominal = log_thresholds(week.fast, len(week.metrics), m.fast.watch.tree)
         for each, nats in zip([each for each in week.calibration() if each.series.metric == m.name and each.watch == "fast"], nominal.tolist(), strict=True):
-            assert each.promised == pytest.approx(MONTH_MS / COUNTS.bucket_ms * math.exp(-nats))
+            assert each.promised == pytest.approx(MONTH_MS / WEEK.bucket_ms * math.exp(-nats))
             assert each.threshold is not None
             # Overshoot lowers it, a past that comes too often raises it.
             assert nats - 2.5 < each.threshold < nats + 3.0
