@@ -53,7 +53,7 @@ def calibrate(
 
         rollguard calibrate cases/quiet-7
 
-        rollguard calibrate cases/quiet-7 -c shop.yaml --json | jq '.series[] | select(.fast.honesty < 0.5) | .series'
+        rollguard calibrate cases/quiet-7 -c shop.yaml --json | jq .series
 
     Exit codes: 0 fine, whatever was found; 1 the run failed; 2 wrong usage, config or case.
     """
@@ -243,7 +243,7 @@ FOOTNOTES = {
     "model alone": "how many times the promised false alarms the series would give if its model of what is usual were believed as it is; the worst come first.",
     "trust in the model": "so much of the evidence counts. Below 100 % the series has swung further without a cause than its model allows.",
     "threshold": "how much evidence it takes for a signal, in nats: 2.3 more is ten times rarer by chance.",
-    "smallest change": "a change of this size, in the direction that hurts, is seen so soon on average, at a usual hour and at best; -: none is. "
+    "smallest change": "a change of this size, in the direction that hurts, is seen so soon on average, at a usual hour; -: none is. "
     "Smaller than what the config asks for is not looked for.",
 }
 SLOW_NOTE = {"in a day": "the same by the slow watch, which looks at whole hours; the other columns are those of the watch on the configured bucket."}

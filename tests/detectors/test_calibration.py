@@ -240,6 +240,28 @@ def test_a_change_of_that_size_is_seen_in_about_that_time(warm: bytes, name: str
     assert 0.6 * within <= delays(COUNTS, warm, towns, name) <= 1.5 * within
 
 
+def test_what_siblings_show_is_counted() -> None:
+    """An hour's weather is the same for all places, and makes each one's own baseline err; the change is in one of them."""
+
+    def swaying(seed: int, start: int, n: int, orders: tuple[float, ...] = (30.0, 30.0, 30.0, 30.0)) -> Town:
+        town = quiet(seed, start, n)
+        weather = np.repeat(np.random.default_rng(9).normal(0.0, 0.15, 24 * 4), 60)[start - START :][:n]
+        town.orders = np.random.default_rng(seed).poisson(np.array(orders) * curve(start, n) * np.exp(weather)[:, None])
+        return town
+
+    settings, within = settings_of("bucket: 60s\nmetrics: {actual_minutes: null, promised_minutes: null, errors: null}\n"), 15
+    detect = after(settings, swaying(2, START, NOON - START))
+    name = "orders{service=cart,region=eu}"
+    each = by_name(detect)[name, "fast"]
+    size = shown(each, "lower")[within]
+    assert each.error > 0.1
+    assert size is not None
+    # Its own past alone would show nothing within twice its error.
+    assert size < 2.0 * each.error + 0.15
+    towns = {seed: swaying(100 + seed, NOON, 4 * within, (30.0 * (1.0 - size), 30.0, 30.0, 30.0)) for seed in range(12)}
+    assert 0.6 * within <= delays(settings, detect.snapshot(), towns, name) <= 1.5 * within
+
+
 @pytest.mark.parametrize("direction", ["higher", "lower"])
 def test_so_is_a_distribution_that_is_moved(warm_shares: bytes, direction: Direction) -> None:
     name, within = "promised_minutes{service=cart,region=eu}", 5
