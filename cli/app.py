@@ -7,6 +7,7 @@ import typer
 
 from rollguard import __version__
 from rollguard.cli.affecting import affected
+from rollguard.cli.calibrating import calibrate
 from rollguard.cli.checking import check
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
@@ -15,7 +16,7 @@ from rollguard.cli.replaying import replay
 from rollguard.config import RollguardError
 
 #: Codes of errors that are a matter of what was typed or written, not of what happened.
-WRONG_USAGE = frozenset({"config", "case", "usage"})
+WRONG_USAGE = frozenset({"config", "case", "model", "usage"})
 
 app = typer.Typer(
     name="rollguard",
@@ -45,6 +46,7 @@ app.command(name="replay")(replay)
 app.command(name="explain")(explain)
 app.command(name="affected")(affected)
 app.command(name="check")(check)
+app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
 
 

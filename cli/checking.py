@@ -19,16 +19,29 @@ from rich.text import Text
 
 from rollguard.cli.bar import progress_bar
 from rollguard.cli.replaying import ConfigFile, opened_case
-from rollguard.config import Layer, Metric, Settings, default_text, format_duration, load_layers, read_layer
-from rollguard.detectors import Direction, SeriesTree, divergences, least_rate, log_thresholds, needed_half_life, visible_change
+from rollguard.config import ConfigError, Layer, Metric, Mistake, Node, Settings, default_text, format_duration, load_layers, parse, read_layer
+from rollguard.detectors import (
+    Detect,
+    Direction,
+    ModelError,
+    SeriesTree,
+    divergences,
+    fast_settings,
+    least_rate,
+    log_thresholds,
+    needed_half_life,
+    slow_settings,
+    visible_change,
+)
 from rollguard.replay import Case, Replay
 from rollguard.streams import Block, Part, bin_middle, measures
 
-__all__ = ["check"]
+__all__ = ["check", "refuse_wrong_models"]
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+CASE_FILE = "case.yaml"
 #: Series told by name.
 MOST_SERIES = 10
 #: A longer memory than this is no advice.
@@ -59,10 +72,11 @@ def check(
     volumes: _Volumes | None = None
     notes: tuple[str, ...] = ()
     if case is None:
-        layers = [Layer(default_text(), "default.yaml"), *([] if config is None else [read_layer(config)])]
-        settings = load_layers(layers)
+        settings = load_layers([Layer(default_text(), "default.yaml"), *([] if config is None else [read_layer(config)])])
+        refuse_wrong_models(settings, config)
     else:
         opened = opened_case(case, config)
+        refuse_wrong_models(opened.settings, config, opened)
         settings, volumes = opened.settings, _volumes(opened)
         notes = (*opened.notes, *volumes.damage)
         silent = [name for name, metric in sorted(settings.metrics.items()) if metric.watch and not volumes.seen(name, metric)]
@@ -73,6 +87,41 @@ def check(
         return
     name = "config/default.yaml, as shipped" if config is None else str(config)
     _tell(Console(width=None if Console().is_terminal else 120, highlight=False), name if case is None else f"{name}, over {case}", settings, found, notes)
+
+
+def refuse_wrong_models(settings: Settings, config: Path | None, case: Case | None = None) -> None:
+    """Refuse river models that cannot be made, which only the detectors know, as mistakes of the config that names them.
+
+    Raises
+    ------
+    ConfigError
+        With the mistakes of all metrics.
+    """
+    mistakes = []
+    for name, metric in sorted(settings.metrics.items()):
+        if metric.model is None:
+            continue
+        alone = metric.model_copy(update={"watch": True})
+        try:
+            Detect(settings.model_copy(update={"metrics": {name: alone}, "accept": ()}))
+        except ModelError as error:
+            files = [each for each in (case.path / CASE_FILE if case is not None else None, config) if each is not None and each.is_file()]
+            file, line = _written(("metrics", name, "model"), [*map(read_layer, files), Layer(default_text(), "default.yaml")])
+            problem = f"{error.model}: {error.problem}"
+            mistakes.append(Mistake(file=file, line=line, key=f"metrics.{name}.model", problem=problem, expected=error.expected, near=error.near))
+    if mistakes:
+        raise ConfigError(sorted(mistakes, key=lambda each: (each.file, each.line)))
+
+
+def _written(path: tuple[str, ...], layers: list[Layer]) -> tuple[str, int]:
+    """File and line of a key, in the first layer that has it."""
+    for layer in layers:
+        node: Node | None = parse(layer.text, name=layer.name)[0]
+        for part in path:
+            node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None
+        if node is not None:
+            return node.file, node.line
+    return layers[0].name, 0
 
 
 @dataclass(slots=True)
@@ -163,6 +212,7 @@ class _Asked:
     """What a config asks for of one metric, and how it is looked for."""
 
     settings: Settings
+    slow: Settings | None
     metric: Metric
     spread: float
 
@@ -177,25 +227,26 @@ class _Asked:
 
     def least(self, threshold: float, share: float | None) -> float | None:
         """Events a minute from which the fast watch can see the smallest change."""
-        baseline = self.settings.baseline
-        return self._least(threshold, share, self.settings.bucket_ms, baseline.half_life_ms, baseline.lag_ms)
+        return self._least(self.settings, threshold, share)
 
     def slow_least(self, threshold: float, share: float | None) -> float | None:
-        """The same of the slow watch; None if there is none."""
-        baseline = self.settings.baseline
-        if baseline.slow_share == 0.0:
+        """The same of the slow watch; None if there is none. The threshold is the fast one's."""
+        if self.slow is None or self.metric.model is not None:
             return None
-        slower = threshold + math.log(self.settings.bucket_ms / HOUR_MS) - math.log(baseline.slow_share)
-        return self._least(slower, share, HOUR_MS, baseline.slow_half_life_ms, 0)
+        # The same part of each budget, in buckets of another length.
+        fast, slow = self.settings, self.slow
+        run_length = math.log(fast.bucket_ms / slow.bucket_ms * fast.budget.false_pages / slow.budget.false_pages)
+        return self._least(slow, threshold + run_length, share)
 
-    def _least(self, threshold: float, share: float | None, bucket_ms: int, half_life_ms: int, lag_ms: int) -> float | None:
+    def _least(self, settings: Settings, threshold: float, share: float | None) -> float | None:
+        bucket_ms, baseline = settings.bucket_ms, settings.baseline
         rates = [
             least_rate(
                 self.metric.kind,
                 smallest=size,
                 threshold=threshold,
-                half_life=half_life_ms / bucket_ms,
-                lag=lag_ms / bucket_ms,
+                half_life=baseline.half_life_ms / bucket_ms,
+                lag=baseline.lag_ms / bucket_ms,
                 direction=direction,
                 share=share,
                 spread=self.spread,
@@ -238,11 +289,12 @@ def _found(settings: Settings, volumes: _Volumes | None) -> dict[str, Any]:
     metrics: list[dict[str, Any]] = []
     unseen: list[dict[str, Any]] = []
     series = 0
+    fast, slow = fast_settings(settings), slow_settings(settings)
     for name, metric in sorted(settings.metrics.items()):
-        asked = _Asked(settings, metric, _spread(volumes, name))
+        asked = _Asked(fast, slow, metric, _spread(volumes, name))
         tree = SeriesTree(name, settings.labels.watched)
         rates = None if volumes is None else _rates(settings, name, metric, volumes, tree)
-        thresholds = log_thresholds(settings, len(watched), tree).tolist() if metric.watch else []
+        thresholds = log_thresholds(fast, len(watched), tree).tolist() if metric.watch else []
         metrics.append(_metric(settings, asked, name, len(watched), thresholds))
         if metric.watch and rates is not None:
             series += sum(per_minute > 0.0 for per_minute, _ in rates)

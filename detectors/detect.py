@@ -12,6 +12,7 @@ from rollguard.detectors.alarms import Alarms
 from rollguard.detectors.bank import EPOCH_MS, Accounts, RateBank
 from rollguard.detectors.baseline import Epoch, RateBaseline
 from rollguard.detectors.calendar import SeriesClock
+from rollguard.detectors.calibration import Calibration, calibrated
 from rollguard.detectors.chunk import Chunk, KeyRows
 from rollguard.detectors.foreign import Bets, Cell, ForeignBank
 from rollguard.detectors.model_watch import ModelWatch
@@ -94,6 +95,21 @@ class Detect:
             start = end
         self.next_bucket = closed.end
         return out
+
+    def calibration(self) -> tuple[Calibration, ...]:
+        """What each series promises, what its past says of that and what it can show, by the last epoch that was closed.
+
+        Returns
+        -------
+        tuple of Calibration
+            By metric; first all series of its fast watch, then all of its slow one, if it has one.
+        """
+        found: list[Calibration] = []
+        for m in self.metrics:
+            found += calibrated("fast", m.fast, self.fast)
+            if m.slow is not None and self.slow is not None:
+                found += calibrated("slow", m.slow.watched, self.slow)
+        return tuple(found)
 
     def snapshot(self) -> bytes:
         """All that later answers depend on; see `restore`."""

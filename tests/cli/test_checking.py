@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from rollguard.config import Layer, default_text, load_layers
+from rollguard.detectors import SeriesTree, fast_settings, log_thresholds, slow_settings
 from tests.cli.terminal import Said, said
 from tests.properties.shop import REGIONS, a_shop, write
 
@@ -114,6 +116,20 @@ def test_without_a_slow_watch_none_is_told(checker: Checker) -> None:
     assert _metric(checker.tells("baseline: {slow_share: 0}\n"), "orders")["slow_least_per_minute"] is None
     told = _metric(checker.tells(), "orders")
     assert told["slow_least_per_minute"] < told["least_per_minute"]
+
+
+def test_both_watches_share_the_budget_as_the_detectors_do(checker: Checker) -> None:
+    settings = load_layers([Layer(default_text(), "default.yaml")])
+    tree = SeriesTree("orders", settings.labels.watched)
+    fast, slow = fast_settings(settings), slow_settings(settings)
+    assert slow is not None
+    told = _metric(checker.tells(), "orders")
+    assert told["threshold_nats"] == pytest.approx(float(log_thresholds(fast, 4, tree)[0]), abs=0.005)
+    # The law of memory on hours, behind a lag of a day: see above.
+    nats = float(log_thresholds(slow, 4, tree)[0])
+    fall = 1.0 - (1.0 + math.log(1.1)) / 1.1
+    needed = nats / (72.0 / math.log(2.0) / 2.0 + 24.0) / fall / 60.0
+    assert needed <= told["slow_least_per_minute"] <= 1.1 * needed
 
 
 def test_a_case_names_the_series_that_are_too_rare_the_worst_first(checker: Checker, case: Path) -> None:
