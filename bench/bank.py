@@ -11,6 +11,7 @@ import resource
 import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -118,8 +119,8 @@ def held(thing: object, seen: set[int] | None = None) -> int:
         return thing.nbytes if thing.base is None else held(thing.base, seen)
     if isinstance(thing, dict):
         return sum(held(each, seen) for each in thing.values())
-    if isinstance(thing, (list, tuple)) or type(thing).__name__ == "deque":
-        return sum(held(each, seen) for each in thing)  # type: ignore[attr-defined]
+    if isinstance(thing, (list, tuple, deque)):
+        return sum(held(each, seen) for each in thing)
     names = [*getattr(thing, "__dict__", {}), *getattr(type(thing), "__slots__", ())]
     return sum(held(getattr(thing, name), seen) for name in names) if type(thing).__module__.startswith("rollguard") else 0
 

@@ -139,7 +139,8 @@ def judged(series: Series) -> Judged:
     horizon = round(HORIZON_HOURS * HOUR_MS / series.bucket_ms)
     starts = set(np.linspace(half, n - horizon - 1, INJECTIONS).round().astype(int).tolist()) if n - horizon > half else set()
     watcher = Watcher(series)
-    alarms, found = 0, {factor: [] for factor in CHANGES}
+    alarms = 0
+    found: dict[float, list[float]] = {factor: [] for factor in CHANGES}
     for at, value in enumerate(values.tolist()):
         if at in starts:
             for factor, hours in found.items():
@@ -170,7 +171,8 @@ def main() -> None:
     print()
     print(f"| series | bucket | days judged | alarms | of the nominal, one in {NOMINAL_DAYS} days | honesty | -50 % found | +50 % found | median hours |")
     print("|---|---|---|---|---|---|---|---|---|")
-    good, every = 0, {factor: [] for factor in CHANGES}
+    good = 0
+    every: dict[float, list[float]] = {factor: [] for factor in CHANGES}
     for path in track(paths, console=Console(stderr=True), description="series", transient=True):
         series = read(path)
         result = judged(series)

@@ -104,7 +104,7 @@ def _measured(case: Case) -> _Measured:
         def reached(progress: Progress) -> None:
             move(progress.bytes_read / max(progress.bytes_total, 1))
 
-        for closed in replay._closed(reached):  # noqa: SLF001 - the closed buckets have no other door yet
+        for closed in replay.closed(reached):
             for record in detect.feed(closed):
                 if isinstance(record, Tick):
                     found.buckets += 1

@@ -139,7 +139,7 @@ def keys_at(path: Path) -> list[str]:
     Examples
     --------
     >>> keys_at(("budget",)), keys_at(("sources", "orders"))[:3]
-    (['false_pages', 'per'], ['topic', 'format', 'lateness'])
+    (['false_pages', 'per', 'per_change'], ['topic', 'format', 'lateness'])
     """
     found = _type_at(path)
     if not (isinstance(found, type) and issubclass(found, BaseModel)):

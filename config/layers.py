@@ -109,7 +109,7 @@ def load_layers(layers: list[Layer]) -> Settings:
     --------
     >>> case = Layer("name: march\nbudget: {per: 7d}\n", "case.yaml", skip=("name",))
     >>> load_layers([Layer(default_text(), "default.yaml"), case]).budget
-    Budget(false_pages=1.0, per_ms=604800000)
+    Budget(false_pages=1.0, per_ms=604800000, per_change=0.001)
     """
     mistakes: list[Mistake] = []
     merged: Node | None = None

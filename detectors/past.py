@@ -19,6 +19,8 @@ DAY_MS = 86_400_000
 PRIOR_HEIGHTS = 3.0
 PRIOR_PEAKS = 1.0
 HALF_LIFE_DAYS = 30.0
+#: One peak beyond the threshold in so many days is taken for an incident, not for the model's fault.
+FORGIVEN_DAYS = 7.0
 #: Evidence is tempered to so little at least.
 LEAST_HONESTY = 0.01
 
@@ -41,11 +43,11 @@ class PastPeaks:
     Notes
     -----
     The peaks-over-threshold method with an exponential tail: J. Pickands, "Statistical inference using extreme order
-    statistics", Annals of Statistics 3, 1975. A peak that was an incident counts, cut off at the threshold: nobody knows
-    at once which ones were. A likelihood ratio to a power below one still has a mean of one at most (Jensen).
+    statistics", Annals of Statistics 3, 1975. A peak beyond the threshold now and then is an incident; where they come more
+    often, they count, cut off at the threshold: nobody knows at once which ones were incidents. A likelihood ratio to a power below one still has a mean of one at most (Jensen).
     """
 
-    _COLUMNS: ClassVar[tuple[str, ...]] = ("high", "peak", "peaks", "heights", "excess", "buckets")
+    _COLUMNS: ClassVar[tuple[str, ...]] = ("high", "peak", "peaks", "heights", "excess", "buckets", "since")
 
     def __init__(self, epoch_ms: int, above: float) -> None:
         self.above = above
@@ -59,12 +61,16 @@ class PastPeaks:
         self.heights: Singles = empty
         self.excess: Singles = empty
         self.buckets: Singles = empty
+        #: Epochs since a peak was last taken for an incident, counted on from the beginning.
+        self.since: Singles = empty
+        self.forgiven_epochs = FORGIVEN_DAYS * DAY_MS / epoch_ms
 
     def grow(self, n_series: int) -> None:
         """Make room for more series."""
         more = np.zeros(max(n_series - len(self.high), 0), dtype=np.float32)
         for name in self._COLUMNS:
             setattr(self, name, np.concatenate([getattr(self, name), more]))
+        self.since[len(self.since) - len(more) :] = self.forgiven_epochs
 
     def see(self, value: Singles) -> None:
         """Take the e-detector's values of a bucket."""
@@ -85,12 +91,16 @@ class PastPeaks:
         nats = np.log(np.maximum(self.high, np.float32(1.0)))
         above = (nats >= self.above) & (np.asarray(n_buckets) > 0)
         over = ~above & (self.peak > 0.0)
+        passed = over & (self.peak >= threshold)
+        incident = passed & (self.since >= self.forgiven_epochs)
+        self.since = np.where(incident, np.float32(0.0), self.since + np.float32(1.0))
+        over &= ~incident
         decay = np.float32(self.decay)
         for name in ("peaks", "heights", "excess", "buckets"):
             setattr(self, name, getattr(self, name) * decay)
         self.peaks[over] += np.float32(1.0)
         # How high one is that was cut off is not known: it has its part in the sum, not in the number (a censored exponential).
-        self.heights[over & (self.peak < threshold)] += np.float32(1.0)
+        self.heights[over & ~passed] += np.float32(1.0)
         beyond = np.maximum(np.minimum(self.peak, threshold) - self.above, 0.0) / honesty
         self.excess[over] += beyond[over].astype(np.float32)
         self.buckets += np.asarray(n_buckets, dtype=np.float32)
@@ -108,7 +118,7 @@ class PastPeaks:
         >>> past.grow(2)
         >>> past.heights[:], past.excess[:] = (35.0, 0.0), (75.0, 0.0)
         >>> past.honesty().round(2)
-        array([0.49, 0.49], dtype=float32)
+        array([0.47, 0.49], dtype=float32)
         """
         prior = PRIOR_HEIGHTS
         pooled = min((prior + self._sum(self.heights)) / (prior + self._sum(self.excess)), 1.0)

@@ -191,7 +191,7 @@ class Replay:
         detect, desk = Detect(self.settings), Desk(self.settings)
         changes = iter(self._changes())
         waiting: list[ChangeSeen] = []
-        for closed in self._closed(on_progress):
+        for closed in self.closed(on_progress):
             records = detect.feed(closed)
             self._note(closed, records)
             yield from desk.feed(self._log(records, changes, waiting))
@@ -199,7 +199,7 @@ class Replay:
     def _ingest(self, source: str, path: Path) -> Ingest:
         return Ingest(self.settings, source, 0, start_ms=self.start_ms, end_ms=self.end_ms, lax=EventFile(path).lax)
 
-    def _closed(self, on_progress: Callable[[Progress], None] | None) -> Iterator[Closed]:
+    def closed(self, on_progress: Callable[[Progress], None] | None) -> Iterator[Closed]:
         """Closed buckets of all files, in order."""
         sources = sorted(self.settings.sources)
         merger = Merger(self.settings, [(source, 0) for source in sources])

@@ -61,15 +61,11 @@ def test_counts_are_judged_as_in_a_bank_of_several_series_bit_for_bit() -> None:
     bank = RateBank(FACTORS, bucket_ms=MINUTE, odds=False, warmup_ms=HOUR)
     bank.grow(np.zeros(3, dtype=np.int64))
     # A series borrows its profile of the day from the pooled one, row 0, once a day is over; these know none yet.
-    expected = of_bank(bank, 600, 5, lambda at: _ignore(bank.load(at, counts[at : at + 1], np.ones((1, 1)), ~np.isnan(counts[at : at + 1, 0]))))
+    expected = of_bank(bank, 600, 5, lambda at: bank.load(at, counts[at : at + 1], np.ones((1, 1)), ~np.isnan(counts[at : at + 1, 0])))
     for row in range(3):
         found = learnt(CountDetector(bucket_ms=MINUTE, warmup_ms=HOUR), [{"count": each} for each in counts[:, row].tolist()])
         assert found == [nats[row] for nats in expected]
     assert max(nats[0] for nats in expected) > SUSPICION_NATS
-
-
-def _ignore(_: object) -> None:
-    """Accounts are the bank's affair."""
 
 
 def test_days_later_the_only_series_of_a_bank_has_the_same_numbers() -> None:
@@ -79,7 +75,7 @@ def test_days_later_the_only_series_of_a_bank_has_the_same_numbers() -> None:
     counts[-3:] //= 3.0
     bank = RateBank(FACTORS, bucket_ms=FIVE, odds=False, warmup_ms=HOUR)
     bank.grow(np.zeros(1, dtype=np.int64))
-    expected = of_bank(bank, n, 1, lambda at: _ignore(bank.load(at, counts[at : at + 1, None], np.ones((1, 1)), np.array([True]))))
+    expected = of_bank(bank, n, 1, lambda at: bank.load(at, counts[at : at + 1, None], np.ones((1, 1)), np.array([True])))
     detector = CountDetector(bucket_ms=FIVE, warmup_ms=HOUR)
     for x in counts.tolist():
         detector.learn_one({"count": x})
@@ -93,7 +89,7 @@ def test_ratios_are_judged_as_in_a_bank_of_several_series_bit_for_bit() -> None:
     hits[-20:, 1] += 25.0
     bank = RateBank(ratios_above(0.1), bucket_ms=MINUTE, odds=True, warmup_ms=HOUR)
     bank.grow(np.zeros(3, dtype=np.int64))
-    expected = of_bank(bank, 400, 5, lambda at: _ignore(bank.load(at, hits[at : at + 1], (trials - hits)[at : at + 1], np.array([True]))))
+    expected = of_bank(bank, 400, 5, lambda at: bank.load(at, hits[at : at + 1], (trials - hits)[at : at + 1], np.array([True])))
     for row in range(3):
         rows = [{"hits": k, "trials": n} for k, n in zip(hits[:, row].tolist(), trials[:, row].tolist(), strict=True)]
         assert learnt(RatioDetector(bucket_ms=MINUTE, warmup_ms=HOUR), rows) == [nats[row] for nats in expected]

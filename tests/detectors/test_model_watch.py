@@ -46,10 +46,9 @@ def run(watch: Watch, orders: Floats, start: int = 0) -> Floats:
         part = orders[low : low + 5]
         cells = [(start + low + at, key, 0, int(n)) for at, row in enumerate(part) for key, n in enumerate(row) if n > 0]
         watch.load(chunk(start + low, len(part), missing=tuple(np.flatnonzero(np.isnan(part[:, 0])).tolist()), count=cells))
-        for at in range(len(part)):
-            last = watch.step(start + low + at)
-            found.append(float(last[0]))
-        watch.close_epoch(last >= np.exp(7.0))
+        values = [watch.step(start + low + at) for at in range(len(part))]
+        found += [float(value[0]) for value in values]
+        watch.close_epoch(values[-1] >= np.exp(7.0))
     return np.array(found)
 
 
