@@ -277,7 +277,7 @@ class RateBank(Bank):
                 if self.spare.shape != c.constant.shape:
                     self.spare = np.empty_like(c.constant)
                 np.subtract(each, np.multiply(w, c.constant, out=self.spare), out=each)
-                loud = np.flatnonzero(x > c.loudest)
+                loud = np.flatnonzero((x > c.loudest) | (w > c.widest))
                 if len(loud):
                     each[:, loud] = quietened(each[:, loud])
             else:

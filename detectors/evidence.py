@@ -49,6 +49,8 @@ class Coefficients:
         Nats per hit, and nats per unit of exposure (a bucket, or a miss).
     loudest : (n_series,) float32
         Hits of one bucket from which its log ratio may be louder than `LOUDEST_NATS`.
+    widest : (n_series,) float32
+        Likewise its exposure, where that varies: many misses speak for fewer hits.
     slack : (n_series,) float32
         See `overshoot`.
     """
@@ -56,6 +58,7 @@ class Coefficients:
     weight: Singles
     constant: Singles
     loudest: Singles
+    widest: Singles
     slack: Singles
 
 
@@ -180,6 +183,7 @@ class _Rows:
         self.weight: Singles = np.empty((n_tilts, n), dtype=np.float32)
         self.constant: Singles = np.empty((n_tilts, n), dtype=np.float32)
         self.loudest: Singles = np.full(n, np.inf, dtype=np.float32)
+        self.widest: Singles = np.full(n, np.inf, dtype=np.float32)
         self.slack: Singles = np.zeros(n, dtype=np.float32)
 
     def row(self, k: int, weight: Singles, constant: Singles, *, hits: Singles, exposure: Singles | np.float32) -> None:
@@ -205,11 +209,13 @@ class _Rows:
             taken += np.float32(LOUDEST_NATS)
             taken /= np.maximum(weight, np.float32(1e-30))
             np.minimum(self.loudest, taken, out=self.loudest)
+        else:
+            np.minimum(self.widest, np.float32(LOUDEST_NATS) / np.maximum(-constant, np.float32(1e-30)), out=self.widest)
 
     def done(self) -> Coefficients:
         """All tilts together."""
         self.slack /= np.float32(max(len(self.weight), 1))
-        return Coefficients(self.weight, self.constant, self.loudest, self.slack)
+        return Coefficients(self.weight, self.constant, self.loudest, self.widest, self.slack)
 
 
 def bin_constants(shares: Reals, tilts: Reals, band: Reals) -> Singles:

@@ -11,7 +11,7 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 
 from rollguard.detectors.bank import Bank, RateBank
-from rollguard.detectors.evidence import Floats, Singles, ratios_above, ratios_below
+from rollguard.detectors.evidence import LOUDEST_NATS, Floats, Singles, ratios_above, ratios_below
 
 MINUTE = 60_000
 FIVE = 300_000
@@ -244,6 +244,8 @@ def rise_after(wild: str, *, odds: bool) -> int:
         counts[CHANGE - 72] = 1e6
     elif wild == "outlier just before":
         counts[CHANGE - 12] = 1e6
+    elif wild == "outlier of misses":
+        exposure[CHANGE - 72] = 1e6 if odds else 1.0
     elif wild == "empty day":
         # Of hits and misses alike.
         counts[nothing] = 0.0
@@ -256,10 +258,22 @@ def rise_after(wild: str, *, odds: bool) -> int:
 
 
 @pytest.mark.parametrize("odds", [False, True])
-@pytest.mark.parametrize("wild", ["outlier", "outlier just before", "empty day", "missing day"])
+@pytest.mark.parametrize("wild", ["outlier", "outlier just before", "outlier of misses", "empty day", "missing day"])
 def test_nothing_wild_blinds_a_bank(wild: str, odds: bool) -> None:
     """A bucket of a million, or a day of nothing: hours after it a rise is found ten minutes later at most."""
     assert abs(rise_after(wild, odds=odds) - rise_after("nothing", odds=odds)) <= 2
+
+
+@pytest.mark.parametrize(("hits", "misses"), [(1e6, 500.0), (10.0, 1e6), (0.0, 1e9), (1e9, 1e9)])
+def test_no_bucket_of_odds_is_louder_than_a_bucket_may_be(hits: float, misses: float) -> None:
+    bank = rate_bank(1, odds=True, warmup_ms=FIVE)
+    fed(bank, 0, counts_of(17, 50, [10.0]), np.full((50, 1), 500.0))
+    bank.load(50, np.array([[hits]]), np.array([[misses]]), np.array([True]))
+    assert bank.nats(50, np.arange(1)).max() <= LOUDEST_NATS * (1.0 + 1e-6)
+    before = bank.recursion.sr[:, 0].copy()
+    with np.errstate(over="raise"):
+        bank.step(50)
+    assert (bank.recursion.sr[:, 0] <= (1.0 + before) * np.exp(np.float32(LOUDEST_NATS + 0.01))).all()
 
 
 @pytest.mark.xfail(

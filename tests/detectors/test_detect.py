@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -21,11 +20,14 @@ FEW = runs(max_examples=10)
 NOON = START + 3 * DAY + DAY // 2
 
 
-@dataclass(frozen=True)
 class Warm:
     """A snapshot that says little of itself where a test fails."""
 
-    snapshot: bytes = field(repr=False)
+    def __init__(self, snapshot: bytes) -> None:
+        self.snapshot = snapshot
+
+    def __repr__(self) -> str:
+        return f"Warm({len(self.snapshot)} bytes)"
 
     def stage(self) -> Detect:
         return Detect.restore(SETTINGS, self.snapshot)
