@@ -255,7 +255,7 @@ class RateBank(Bank):
             self.hits += x
             self.width += w
         if self.coefficients is not None and not self.odds:
-            np.minimum(self.x, self.coefficients.loudest, out=self.x)
+            np.clip(self.x, self.coefficients.quietest, self.coefficients.loudest, out=self.x)
         self.recent.take(start, self.x, self.w, present)
 
     def accounts(self, observed: Floats, exposure: Floats) -> Accounts:

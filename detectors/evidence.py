@@ -35,6 +35,8 @@ Reals = npt.NDArray[np.floating[Any]]
 
 #: A single bucket speaks no louder than so many nats, whatever it holds: one absurd value must not decide alone.
 LOUDEST_NATS = 25.0
+#: What hits and exposure say against each other is no more than so many nats each: single precision keeps a ten thousandth of one.
+MOST_NATS = 1000.0
 #: Counts of a smaller alpha are Poisson: it would matter from means of a thousand million on.
 LEAST_DISPERSION = 1e-12
 
@@ -49,8 +51,8 @@ class Coefficients:
         Nats per hit, and nats per unit of exposure (a bucket, or a miss).
     loudest : (n_series,) float32
         Hits of one bucket from which its log ratio may be louder than `LOUDEST_NATS`.
-    widest : (n_series,) float32
-        Likewise its exposure, where that varies: many misses speak for fewer hits.
+    quietest, widest : (n_series,) float32
+        The same of falls: hits down to which, or, where exposure varies, exposure up to which it is not.
     slack : (n_series,) float32
         See `overshoot`.
     """
@@ -58,18 +60,19 @@ class Coefficients:
     weight: Singles
     constant: Singles
     loudest: Singles
+    quietest: Singles
     widest: Singles
     slack: Singles
 
 
 def ratios_above(smallest: float, largest: float = 8.0, n: int = 8) -> Floats:
-    """Geometric grid of factors above one, from `1 + smallest` to `largest`."""
-    return np.geomspace(1.0 + smallest, max(largest, 1.0 + 2.0 * smallest), n)
+    """Grid of factors above one, from `1 + smallest` to `largest`, geometric in their logarithms, whose ratio says what a tilt beside the change loses."""
+    return np.exp(np.geomspace(math.log1p(smallest), math.log(max(largest, 1.0 + 2.0 * smallest)), n))
 
 
 def ratios_below(smallest: float, deepest: float = 0.03, n: int = 8) -> Floats:
-    """Geometric grid of factors below one, from `1 / (1 + smallest)` down to `deepest`."""
-    return np.geomspace(1.0 / (1.0 + smallest), deepest, n)
+    """Grid of factors below one, from `1 / (1 + smallest)` down to `deepest`, geometric in their logarithms."""
+    return np.exp(-np.geomspace(math.log1p(smallest), -math.log(deepest), n))
 
 
 def _nulls(mean: Reals, band: Reals) -> tuple[Singles, Singles]:
@@ -183,16 +186,17 @@ class _Rows:
         self.weight: Singles = np.empty((n_tilts, n), dtype=np.float32)
         self.constant: Singles = np.empty((n_tilts, n), dtype=np.float32)
         self.loudest: Singles = np.full(n, np.inf, dtype=np.float32)
+        self.quietest: Singles = np.zeros(n, dtype=np.float32)
         self.widest: Singles = np.full(n, np.inf, dtype=np.float32)
         self.slack: Singles = np.zeros(n, dtype=np.float32)
 
     def row(self, k: int, weight: Singles, constant: Singles, *, hits: Singles, exposure: Singles | np.float32) -> None:
-        """Take in a tilt; one whose usual exposure alone would speak louder than a bucket may is scaled down."""
+        """Take in a tilt; one whose usual exposure alone speaks so loudly that digits are lost is scaled down."""
         taken = np.multiply(constant, exposure)
         loudest = np.abs(taken)
-        if float(loudest.max(initial=0.0)) > LOUDEST_NATS:
-            # A power below one of a likelihood ratio keeps its mean below one (Jensen), so the bound costs speed alone.
-            scale = np.minimum(np.float32(LOUDEST_NATS) / np.maximum(loudest, np.float32(1e-12)), np.float32(1.0))
+        if float(loudest.max(initial=0.0)) > MOST_NATS:
+            # A power below one of a likelihood ratio keeps its mean below one (Jensen), so this costs speed alone.
+            scale = np.minimum(np.float32(MOST_NATS) / np.maximum(loudest, np.float32(1e-12)), np.float32(1.0))
             weight *= scale
             constant *= scale
             taken *= scale
@@ -201,21 +205,25 @@ class _Rows:
         hits -= taken
         rising = bool(weight.max(initial=0.0) > 0.0)
         self.slack += overshoot(hits, weight) if rising else overshoot(hits, None, -taken)
+        # Only what speaks for a tilt is bounded: what speaks against it may do so as it is. Where exposure varies, so many hits, or so
+        # much exposure, at least may speak; what they say is bounded where it is known.
+        varies = isinstance(exposure, np.ndarray)
         if rising:
-            # Only hits that speak for a tilt are bounded: those that speak against every tilt may do so as they are.
-            if isinstance(exposure, np.ndarray):
-                # Where exposure varies, so many hits at least may speak; what they say is bounded where it is known.
-                taken[:] = 0.0
-            taken += np.float32(LOUDEST_NATS)
-            taken /= np.maximum(weight, np.float32(1e-30))
-            np.minimum(self.loudest, taken, out=self.loudest)
-        else:
+            most = np.zeros_like(taken) if varies else taken
+            most += np.float32(LOUDEST_NATS)
+            most /= np.maximum(weight, np.float32(1e-30))
+            np.minimum(self.loudest, most, out=self.loudest)
+        elif varies:
             np.minimum(self.widest, np.float32(LOUDEST_NATS) / np.maximum(-constant, np.float32(1e-30)), out=self.widest)
+        else:
+            least = taken + np.float32(LOUDEST_NATS)
+            least /= np.minimum(weight, np.float32(-1e-30))
+            np.maximum(self.quietest, least, out=self.quietest)
 
     def done(self) -> Coefficients:
         """All tilts together."""
         self.slack /= np.float32(max(len(self.weight), 1))
-        return Coefficients(self.weight, self.constant, self.loudest, self.widest, self.slack)
+        return Coefficients(self.weight, self.constant, self.loudest, self.quietest, self.widest, self.slack)
 
 
 def bin_constants(shares: Reals, tilts: Reals, band: Reals) -> Singles:
