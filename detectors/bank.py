@@ -324,7 +324,7 @@ class RateBank(Bank):
         self.rate = self.baseline.rate(epoch)
         # What has learnt nothing expects nothing.
         self.rate[np.isnan(self.rate)] = 0.0
-        error = self.baseline.error()
+        error = self.baseline.error(epoch)
         self.scatter, self.error, self.power = error.scatter, error.relative, self.honesty
         before = np.zeros(len(self.rate), dtype=bool)
         before[: len(self.ready)] = self.ready

@@ -194,15 +194,21 @@ class RateBaseline:
         """
         return self._level() * self._factor(self.clock.at(epoch * self.epoch_ms))
 
-    def error(self) -> BaselineError:
-        """How wrong the baselines have been, each shrunk to the mean of all series."""
+    def error(self, epoch: int | None = None) -> BaselineError:
+        """How wrong the baselines have been, each shrunk to the mean of all series.
+
+        Parameters
+        ----------
+        epoch : int, optional
+            Epoch that is expected; without one, at no time of day in particular.
+        """
         c = self.columns
         # A series of less than a day errs for want of a profile; that says nothing of the others.
         grown = c["epochs"] * self.epoch_ms >= DAY_MS
         pooled_sum, pooled_weight = (column_sum(np.where(grown, c[name], 0.0).astype(np.float64)) for name in ("error_sum", "error_weight"))
         pooled = np.float32((PRIOR_ERROR**2 * PRIOR_ERROR_BLOCKS + pooled_sum) / (PRIOR_ERROR_BLOCKS + pooled_weight))
         squared = (pooled * np.float32(PRIOR_ERROR_BLOCKS) + c["error_sum"]) / (np.float32(PRIOR_ERROR_BLOCKS) + c["error_weight"])
-        squared = np.maximum(squared, self._sampling())
+        squared = np.maximum(squared, self._sampling(epoch))
         return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
     def scatter(self) -> Singles:
@@ -211,13 +217,15 @@ class RateBaseline:
         prior = np.float32(PRIOR_SCATTER_EPOCHS)
         return np.maximum((prior + c["scatter_sum"]) / (prior + c["scatter_weight"]), np.float32(1.0))
 
-    def _sampling(self) -> Singles:
+    def _sampling(self, epoch: int | None) -> Singles:
         """Relative variance of level and profile from the number of events they are made of: the least error there can be.
 
-        A small series' blocks tell so little that its record alone would take the others' error for its own.
+        A small series' blocks tell so little that its record alone would take the others' error for its own; and a night is
+        known worse than the day.
         """
-        # Weights that fall by halves are worth twice their sum; smoothing and decay of days leave 0.4 of a slot's variance.
-        return np.float32(1.0) / (2.0 * self.columns["level_events"] + np.float32(1.0)) + np.float32(0.4) * self.day.sampling
+        # Weights that fall by halves are worth twice their sum.
+        level = np.float32(1.0) / (2.0 * self.columns["level_events"] + np.float32(1.0))
+        return level if epoch is None else level + self.day.sampling(self.clock.at(epoch * self.epoch_ms))
 
     def learn(self, epoch: Epoch) -> None:
         """Take a finished epoch; what is old enough enters level, profile and record.
@@ -297,14 +305,15 @@ class RateBaseline:
         np.copyto(c["level_events"], c["level_events"] * decay + learnt, where=moving)
         np.copyto(c["level_exposure"], c["level_exposure"] * decay + epoch.exposure * factor, where=moving)
         c["epochs"] += seen
-        # While a series looks for a new level, or has a wild epoch, that says nothing of its day.
-        teaching = seen & (held | ~wild)
+        # While a series looks for a new level after a long freeze, a wild epoch says nothing of its day.
+        astray = wild & (c["parted"] > 0.0)
+        teaching = seen & (held | ~astray)
         taught = np.where(held, epoch.expected, learnt)
         self.day.learn(when, np.where(teaching, taught, np.float32(0.0)), np.where(teaching, epoch.exposure, np.float32(0.0)))
         if self.days:
             self.week.learn(when, np.where(teaching, taught, np.float32(0.0)), np.where(teaching, epoch.exposure * day, np.float32(0.0)))
             # Before a day is known, errors are the missing profile's, not the baseline's.
-            self._record(epoch, learnt, known & ~held & ~(wild & (c["parted"] > 0.0)))
+            self._record(epoch, learnt, known & ~held & ~astray)
         self.epochs_in_day += 1
         if self.epochs_in_day * self.epoch_ms >= DAY_MS:
             self._close_day(when)

@@ -24,6 +24,8 @@ SLOT_MS = 1_800_000
 #: Events of its own a series needs in a slot of the day before its own profile weighs as much as the borrowed one, if
 #: its counts scatter as Poisson does.
 PRIOR_EVENTS = 60.0
+#: The same for what borrows from all together: places have days of their own, and what is borrowed for their night is somebody's noon.
+PLACE_PRIOR_EVENTS = 15.0
 DAY_DECAY = 0.8
 #: Columns worked on at a time when a day closes.
 COLUMNS = 4096
@@ -85,8 +87,6 @@ class DayProfile:
         self.events: Singles = np.zeros((self.n_slots, 0), dtype=np.float32)
         self.exposure: Singles = np.zeros((self.n_slots, 0), dtype=np.float32)
         self.factors: Singles = np.ones((self.n_slots, 0), dtype=np.float32)
-        #: (n_series,) relative variance of a slot's factor from the number of events it is made of.
-        self.sampling: Singles = np.zeros(0, dtype=np.float32)
         self.scatter: Singles = np.zeros(0, dtype=np.float32)
         self.parents: Ints = np.zeros(0, dtype=np.int64)
 
@@ -97,7 +97,6 @@ class DayProfile:
         self.parents = parents
         self.events = np.concatenate([self.events, more], axis=1)
         self.exposure = np.concatenate([self.exposure, more], axis=1)
-        self.sampling = np.concatenate([self.sampling, more[0]])
         self.scatter = np.concatenate([self.scatter, more[0] + np.float32(1.0)])
         fresh = np.ones((self.n_slots, len(parents)), dtype=np.float32)
         known = self.factors.shape[1]
@@ -144,17 +143,26 @@ class DayProfile:
         pooled = _shrunk(*self._counted(np.zeros(1, dtype=np.int64)), np.float32(5.0), flat)
         # A leaf borrows from its place, and the place from all together.
         places = np.unique(self.parents)
-        borrowed = _shrunk(*self._counted(places), np.float32(PRIOR_EVENTS) * scatter[places], pooled)
+        borrowed = _shrunk(*self._counted(places), np.float32(PLACE_PRIOR_EVENTS) * scatter[places], pooled)
         borrowed[:, places == 0] = pooled
         # So many columns at a time: a copy of all slots of all series would double the memory of a bank.
         for low in range(0, n, COLUMNS):
             part = np.arange(low, min(low + COLUMNS, n))
             events, exposure = self._counted(part)
-            prior = np.float32(PRIOR_EVENTS) * scatter[part]
+            prior = self._prior(part)
             self.factors[:, part] = _shrunk(events, exposure, prior, borrowed[:, np.searchsorted(places, self.parents[part])])
-            slot = _down(events) / np.float32(self.n_slots)
-            self.sampling[part] = slot * scatter[part] / (slot + prior) ** 2
         self.factors[:, :1] = pooled
+
+    def sampling(self, when: LocalTimes) -> Singles:
+        """(n_series,) relative variance of the factors of a moment, from the number of events they are made of."""
+        # Smoothing over neighbours and the decay of days leave so much of a slot's variance.
+        slot = np.float32(SMOOTHED) * _at(self.events, when.ms // self.slot_ms)
+        prior = self._prior(np.arange(len(slot)))
+        return np.asarray(np.float32(0.4) * slot * self.scatter / (slot + prior) ** 2, dtype=np.float32)
+
+    def _prior(self, rows: Ints) -> Singles:
+        """(n_rows,) events that the borrowed profile is worth."""
+        return np.where(self.parents[rows] > 0, np.float32(PRIOR_EVENTS), np.float32(PLACE_PRIOR_EVENTS)) * self.scatter[rows]
 
     def _counted(self, rows: Ints) -> tuple[Singles, Singles]:
         """(n_slots, n_rows) events and exposure, smoothed over neighbouring half hours."""
@@ -241,6 +249,7 @@ class WeekProfile:
 
 #: Triangular kernel over half-hour slots; an hour to each side.
 _KERNEL = (1.0, 0.5)
+SMOOTHED = 2.0
 
 
 def _smooth(values: Singles) -> Singles:
