@@ -25,7 +25,7 @@ class Alarms:
     """Which series of a metric are away from their baseline.
 
     A series leaves when its log evidence passes its threshold. It returns when the tilt that fitted best, and each that
-    was half as strong, has since lost `RETURN` of the threshold: the same likelihoods, read the other way; the bucket of the peak is
+    was half as strong and has had its best since, has lost `RETURN` of the threshold: the same likelihoods, read the other way; the bucket of the peak is
     when it came back. Where two kinds of evidence had to agree, one that is back is enough.
     """
 
@@ -82,7 +82,10 @@ class Alarms:
             self.peak_at = np.where(higher, bucket, self.peak_at)
             best = self.peak.argmax(axis=2)[:, :, None]
             # Where counts scatter more than they should, a strong tilt may lose while weaker ones still gain: that is not back yet.
-            strong = self.peak >= 0.5 * self.peak.max(axis=2, keepdims=True)
+            # What had its best before the best tilt had is no part of it.
+            latest = self.peak_at > np.take_along_axis(self.peak_at, best, axis=2)
+            strong = (self.peak >= 0.5 * self.peak.max(axis=2, keepdims=True)) & latest
+            np.put_along_axis(strong, best, values=True, axis=2)
             lost = np.where(strong, self.peak - self.lead, np.inf).min(axis=2)
             kind = lost.argmax(axis=1)
             back = lost.max(axis=1) >= np.where(np.isfinite(threshold[self.rows]), RETURN * threshold[self.rows], np.inf)

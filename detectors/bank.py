@@ -6,6 +6,7 @@ epoch is a fixed span of event time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,13 +14,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rollguard.config import RollguardError
 from rollguard.detectors.baseline import FAST, Epoch, Memory, RateBaseline
 from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.evidence import Coefficients, Floats, Singles, count_coefficients, odds_coefficients, quietened
 from rollguard.detectors.onset import Onset, Recent, onset_of
 from rollguard.detectors.recursion import Recursion
 
-__all__ = ["BAND_PER_ERROR", "BANK_DERIVED", "EPOCH_MS", "Accounts", "Bank", "RateBank"]
+__all__ = ["BAND_PER_ERROR", "BANK_DERIVED", "EPOCH_MS", "Accounts", "Bank", "DomainError", "RateBank", "refuse_unknown"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -51,6 +53,41 @@ class Accounts:
     expected: Floats
     variance: Floats
     error: Floats
+
+
+class DomainError(RollguardError):
+    """A bank was given a number that no bucket can have.
+
+    Parameters
+    ----------
+    bucket : int
+        First bucket of what was given.
+    series : int
+        First series with such a number.
+    """
+
+    code = "domain"
+
+    def __init__(self, bucket: int, series: int) -> None:
+        self.bucket, self.series = bucket, series
+        super().__init__(
+            f"bank: bucket {bucket}, series {series}: not a finite number. "
+            "Expected counts, or `present` False for a bucket that is missing. Nothing was taken in."
+        )
+
+
+def refuse_unknown(start: int, *columns: Singles) -> None:
+    """Refuse what is not finite: one NaN would make every later number of its series one.
+
+    Raises
+    ------
+    DomainError
+        Names the first series.
+    """
+    for each in columns:
+        # The sum of finite counts is finite, and cheap.
+        if not math.isfinite(float(each.sum(dtype=np.float32))) and not np.isfinite(each).all():
+            raise DomainError(start, int(np.flatnonzero(~np.isfinite(each).all(axis=tuple(range(each.ndim - 1))))[0]))
 
 
 class Bank:
@@ -251,6 +288,7 @@ class RateBank(Bank):
         self.loaded(start, present)
         self.x = observed.astype(np.float32)
         self.w = exposure.astype(np.float32)
+        refuse_unknown(start, self.x, self.w)
         for x, w in zip(self.x, self.w, strict=True):
             self.hits += x
             self.width += w

@@ -44,7 +44,8 @@ class PastPeaks:
     -----
     The peaks-over-threshold method with an exponential tail: J. Pickands, "Statistical inference using extreme order
     statistics", Annals of Statistics 3, 1975. A peak beyond the threshold now and then is an incident; where they come more
-    often, they count, cut off at the threshold: nobody knows at once which ones were incidents. A likelihood ratio to a power below one still has a mean of one at most (Jensen).
+    often, they count, cut off at the threshold: nobody knows at once which ones were incidents. A likelihood ratio to a
+    power below one still has a mean of one at most (Jensen).
     """
 
     _COLUMNS: ClassVar[tuple[str, ...]] = ("high", "peak", "peaks", "heights", "excess", "buckets", "since")

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from rollguard.detectors.bank import BAND_PER_ERROR, BANK_DERIVED, EPOCH_MS, Accounts, Bank
+from rollguard.detectors.bank import BAND_PER_ERROR, BANK_DERIVED, EPOCH_MS, Accounts, Bank, refuse_unknown
 from rollguard.detectors.evidence import Floats, Singles, bin_constants, overshoot, quietened
 from rollguard.detectors.onset import Onset
 from rollguard.detectors.recursion import CEILING, Recursion
@@ -103,6 +103,7 @@ class ShareBank(Bank):
         present : (n_buckets,) bool
             False: the bucket is missing.
         """
+        refuse_unknown(start, counts)
         epoch = start // self.buckets_per_epoch
         if epoch != self.epoch:
             self.sums = np.zeros((N_BINS, len(self.baseline.paths)), dtype=np.float32)

@@ -46,6 +46,8 @@ WILDEST_LEAN = 0.5
 SHARE_PRIOR_EVENTS = 200.0
 #: An epoch of more than so many times the usual number of events weighs no more.
 HEAVIEST_EPOCH = 3.0
+#: Least share of a bin: half of what the outermost are cut at.
+LEAST_SHARE = 0.0005
 #: Events of the first day needed before bins are cut; a day with fewer waits for the next.
 CUT_EVENTS = 500
 
@@ -259,7 +261,10 @@ class ShareBaseline:
         for turn in range(2):
             borrowed = shares if turn == 0 else shares[:, self.parents]
             shares = (self.counts + prior * borrowed) / n
-        return shares
+        # Where a bin were all but empty, its absence could never speak against a tilt that one absurd bucket had set up.
+        shares = np.maximum(shares, np.float32(LEAST_SHARE))
+        whole: Singles = np.divide(shares, _down(shares))
+        return whole
 
     def scatter(self) -> Singles:
         """(n_series,) variance of hourly bin counts relative to the multinomial's, >= 1: the baseline's own error."""

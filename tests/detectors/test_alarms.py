@@ -72,9 +72,16 @@ def test_it_returns_when_its_best_tilt_has_lost_enough_and_says_since_when() -> 
 def test_it_is_not_back_while_a_tilt_half_as_strong_has_lost_less() -> None:
     """Where counts scatter more than they should, the strongest tilt may lose while weaker ones still gain."""
     watch = left_with((4.0, 20.0, 10.0))
-    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, -50.0, 0.1 - LOSS)]})[1] == []
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, -50.0, 1.0)]})[1] == []
+    assert watch.step(3, [1e6, 0.0], mass={}, nats={0: [(0.0, 0.0, 0.1 - LOSS)]})[1] == []
     assert watch.alarms.away[0]
-    assert watch.step(3, [1e6, 0.0], mass={}, nats={0: [(0.0, 0.0, -0.2)]}) == ([], [0], [2])
+    assert watch.step(4, [1e6, 0.0], mass={}, nats={0: [(0.0, 0.0, -0.2)]}) == ([], [0], [2])
+
+
+def test_a_tilt_that_had_its_best_before_the_best_one_had_does_not_hold_it() -> None:
+    watch = left_with((4.0, 20.0, 19.0))
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, 2.0, 0.0)]})[1] == []
+    assert watch.step(3, [1e6, 0.0], mass={}, nats={0: [(0.0, -LOSS, 0.0)]})[1] == [0]
 
 
 def test_a_tilt_that_never_was_strong_does_not_hold_it() -> None:
