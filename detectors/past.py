@@ -18,6 +18,8 @@ DAY_MS = 86_400_000
 #: The model is believed as if so many of its peaks had been seen, as high as it says, and so many, as often as it says.
 PRIOR_HEIGHTS = 3.0
 PRIOR_PEAKS = 1.0
+#: A series has as much say in what is believed of the others as if it had so many peaks at most.
+MOST_SAY = 10.0
 HALF_LIFE_DAYS = 30.0
 #: One peak beyond the threshold in so many days is taken for an incident, not for the model's fault.
 FORGIVEN_DAYS = 7.0
@@ -117,12 +119,14 @@ class PastPeaks:
         --------
         >>> past = PastPeaks(300_000, above=7.0)
         >>> past.grow(2)
-        >>> past.heights[:], past.excess[:] = (35.0, 0.0), (75.0, 0.0)
+        >>> past.peaks[:], past.heights[:], past.excess[:] = (35.0, 0.0), (35.0, 0.0), (75.0, 0.0)
         >>> past.honesty().round(2)
-        array([0.47, 0.49], dtype=float32)
+        array([0.48, 0.53], dtype=float32)
         """
         prior = PRIOR_HEIGHTS
-        pooled = min((prior + self._sum(self.heights)) / (prior + self._sum(self.excess)), 1.0)
+        # One unsteady series of many must not stand for them all.
+        say = np.float32(MOST_SAY) / np.maximum(self.peaks, np.float32(MOST_SAY))
+        pooled = min((prior + self._sum(say * self.heights)) / (prior + self._sum(say * self.excess)), 1.0)
         found = (np.float32(prior) + self.heights) / (np.float32(prior / pooled) + self.excess)
         return np.clip(found, np.float32(LEAST_HONESTY), np.float32(1.0))
 

@@ -80,7 +80,7 @@ def test_it_is_not_back_while_a_tilt_half_as_strong_has_lost_less() -> None:
 
 def test_a_tilt_that_had_its_best_before_the_best_one_had_does_not_hold_it() -> None:
     watch = left_with((4.0, 20.0, 19.0))
-    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, 2.0, 0.0)]})[1] == []
+    assert watch.step(2, [1e6, 0.0], mass={}, nats={0: [(0.0, 2.0, -1.0)]})[1] == []
     assert watch.step(3, [1e6, 0.0], mass={}, nats={0: [(0.0, -LOSS, 0.0)]})[1] == [0]
 
 

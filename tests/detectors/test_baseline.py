@@ -430,7 +430,8 @@ def test_a_level_that_stays_away_is_forgotten_in_the_end() -> None:
     assert story.rates(1) == pytest.approx(still.rates(1), rel=0.15)
 
 
-def test_a_wild_epoch_does_not_teach_the_day() -> None:
+def test_a_wild_hour_moves_the_day_no_further_than_a_bad_one() -> None:
+    """It is clipped: half as much again, in one day of five. What would not be learnt at all could never be learnt, where a day swings more."""
     story, still = Story(), Story()
     for each in (story, still):
         each.live(3 * DAY, 100.0)
@@ -440,7 +441,7 @@ def test_a_wild_epoch_does_not_teach_the_day() -> None:
     for each in (story, still):
         each.live(DAY + LAG_EPOCHS, 100.0)
     apart = story.baseline.day.factors / still.baseline.day.factors
-    assert np.abs(apart / np.median(apart) - 1.0).max() < 0.05
+    assert np.abs(apart / np.median(apart) - 1.0).max() < 0.3
 
 
 def test_one_empty_day_moves_the_day_and_the_week_hardly() -> None:

@@ -41,11 +41,8 @@ def test_the_shop_has_an_incident_to_speak_of(which: str, request: pytest.Fixtur
     assert lines[0]["event"] == "opened"
 
 
-#: What is known to fail: a series of few errors waits for its small tilts to lose what its large ones have lost long ago.
-HELD = pytest.mark.xfail(strict=True, reason="issue 5: every tilt half as strong has to lose half of the threshold before a series is back")
 
-
-@pytest.mark.parametrize("which", ["expected", pytest.param("expected_long", marks=HELD)])
+@pytest.mark.parametrize("which", ["expected", "expected_long"])
 def test_the_shops_incident_is_over_before_its_story_is(which: str, request: pytest.FixtureRequest) -> None:
     timeline: list[bytes] = request.getfixturevalue(which)
     assert msgspec.json.decode(timeline[-1])["event"] == "closed"
