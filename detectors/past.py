@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,9 +21,12 @@ PRIOR_HEIGHTS = 3.0
 PRIOR_PEAKS = 1.0
 #: A series has as much say in what is believed of the others as if it had so many peaks at most.
 MOST_SAY = 10.0
+#: A peak of others weighs so much of one's own in what is believed beforehand, which is worth so many at most.
+SAY_OF_OTHERS = 0.25
+MOST_PRIOR = 20.0
 HALF_LIFE_DAYS = 30.0
 #: One peak beyond the threshold in so many days is taken for an incident, not for the model's fault.
-FORGIVEN_DAYS = 7.0
+FORGIVEN_DAYS = 30.0
 #: Evidence is tempered to so little at least.
 LEAST_HONESTY = 0.01
 
@@ -113,7 +117,8 @@ class PastPeaks:
     def honesty(self) -> Singles:
         """(n_series,) in (0, 1]: how fast the height of peaks falls off, of what the untempered model says.
 
-        A series is believed to be like all of its metric until it has peaks of its own.
+        A series is believed to be like all of its metric until it has peaks of its own, and no more is taken from it than one
+        standard error allows.
 
         Examples
         --------
@@ -121,14 +126,23 @@ class PastPeaks:
         >>> past.grow(2)
         >>> past.peaks[:], past.heights[:], past.excess[:] = (35.0, 0.0), (35.0, 0.0), (75.0, 0.0)
         >>> past.honesty().round(2)
-        array([0.48, 0.53], dtype=float32)
+        array([0.56, 1.  ], dtype=float32)
         """
-        prior = PRIOR_HEIGHTS
         # One unsteady series of many must not stand for them all.
         say = np.float32(MOST_SAY) / np.maximum(self.peaks, np.float32(MOST_SAY))
-        pooled = min((prior + self._sum(say * self.heights)) / (prior + self._sum(say * self.excess)), 1.0)
-        found = (np.float32(prior) + self.heights) / (np.float32(prior / pooled) + self.excess)
-        return np.clip(found, np.float32(LEAST_HONESTY), np.float32(1.0))
+        heights, excess, others = self._sum(say * self.heights), self._sum(say * self.excess), self._sum(say * self.peaks) - float(self.peaks.max(initial=0.0))
+        prior = PRIOR_HEIGHTS
+        if len(say) < 2:
+            # One that stands alone has none that vouch for it.
+            found = np.divide(np.float32(prior) + self.heights, np.float32(prior) + self.excess)
+        else:
+            pooled = min((prior + heights + math.sqrt(prior + heights)) / (prior + excess), 1.0)
+            # What many peaks of others have shown is believed more firmly.
+            weight = max(prior, min(prior + SAY_OF_OTHERS * others, MOST_PRIOR))
+            seen = np.float32(weight) + self.heights
+            found = np.divide(seen + np.sqrt(seen), np.float32(weight / pooled) + self.excess)
+        honest: Singles = np.clip(found, np.float32(LEAST_HONESTY), np.float32(1.0))
+        return honest
 
     def more_often(self, slack: Singles) -> Floats:
         """(n_series,) >= 1: how many times as often peaks come as the model says; on the scale of thresholds.

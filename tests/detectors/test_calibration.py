@@ -121,10 +121,10 @@ def test_a_series_that_is_unsteady_is_trusted_less_and_measures_more_than_it_pro
     unsteady, calm = found["orders{service=cart,region=us}", "fast"], found["orders{service=checkout,region=us}", "fast"]
     assert unsteady.honesty < 0.5
     # Half of what is watched is unsteady with it, and what is believed of one is believed of all until it has shown itself.
-    assert calm.honesty > 1.5 * unsteady.honesty
+    assert calm.honesty > 1.1 * unsteady.honesty
     # Two dozen spells in three and a half days, cut off where one was an alarm.
-    assert 20.0 < unsteady.measured < 30.0 / 3.5 * 24.0
-    assert calm.measured < 10.0 * calm.promised
+    assert 10.0 < unsteady.measured < 30.0 / 3.5 * 24.0
+    assert calm.measured < 0.5 * unsteady.measured
     assert unsteady.promised == calm.promised
     for within, size in shown(calm, "lower").items():
         worse = shown(unsteady, "lower")[within]

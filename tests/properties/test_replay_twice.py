@@ -41,7 +41,6 @@ def test_the_shop_has_an_incident_to_speak_of(which: str, request: pytest.Fixtur
     assert lines[0]["event"] == "opened"
 
 
-
 @pytest.mark.parametrize("which", ["expected", "expected_long"])
 def test_the_shops_incident_is_over_before_its_story_is(which: str, request: pytest.FixtureRequest) -> None:
     timeline: list[bytes] = request.getfixturevalue(which)
