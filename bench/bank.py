@@ -30,6 +30,7 @@ EPOCH_MS = 300_000
 EPOCH = 30
 DAY = 288
 PAIRS = 9
+VARIETY = 7
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -76,8 +77,9 @@ def rates(n_series: int, *, odds: bool) -> Subject:
     bank = RateBank(ratios_above(0.10) if odds else ratios_below(0.10), bucket_ms=BUCKET_MS, odds=odds, warmup_ms=EPOCH_MS * DAY)
     bank.grow(np.zeros(n_series, dtype=np.int64))
     rng = np.random.default_rng(7)
-    observed = rng.poisson(5.0, (1, n_series)).astype(np.float64)
-    exposure = rng.poisson(50.0, (1, n_series)).astype(np.float64) if odds else np.ones((1, 1))
+    # Nothing is wrong: a bucket that came again and again would be an alarm in thousands of series.
+    observed = [rng.poisson(5.0, (1, n_series)).astype(np.float64) for _ in range(VARIETY)]
+    exposure = [rng.poisson(50.0, (1, n_series)).astype(np.float64) if odds else np.ones((1, 1)) for _ in range(VARIETY)]
     there = np.ones(1, dtype=bool)
     width = np.full(n_series, EPOCH * (50.0 if odds else 1.0), dtype=np.float32)
     nobody = np.zeros(n_series, dtype=bool)
@@ -86,8 +88,8 @@ def rates(n_series: int, *, odds: bool) -> Subject:
         bank.baseline.learn(Epoch(number, events, width, np.nan_to_num(bank.baseline.rate(number)) * width, nobody))
     return Subject(
         bank,
-        lambda bucket: bank.load(bucket, observed, exposure, there),
-        lambda: bank.accounts(observed, exposure),
+        lambda bucket: bank.load(bucket, observed[bucket % VARIETY], exposure[bucket % VARIETY], there),
+        lambda: bank.accounts(observed[0], exposure[0]),
         _past(n_series),
         (DAY + 1) * EPOCH,
     )
@@ -104,9 +106,15 @@ def shares(n_series: int) -> Subject:
     for _ in range(24):
         parts = rng.poisson(0.5 * EPOCH, (N_BINS, n_series)).astype(np.float32)
         bank.baseline.learn(ShareEpoch(bank.baseline.pool(parts).astype(np.float32), nobody))
-    counts = rng.poisson(0.5, (1, N_BINS, n_series)).astype(np.float32)
+    counts = [rng.poisson(0.5, (1, N_BINS, n_series)).astype(np.float32) for _ in range(VARIETY)]
     there = np.ones(1, dtype=bool)
-    return Subject(bank, lambda bucket: bank.load(bucket, counts, there), lambda: bank.accounts(counts), _past(n_series + 1), (DAY + 1) * EPOCH)
+    return Subject(
+        bank,
+        lambda bucket: bank.load(bucket, counts[bucket % VARIETY], there),
+        lambda: bank.accounts(counts[0]),
+        _past(n_series + 1),
+        (DAY + 1) * EPOCH,
+    )
 
 
 def held(thing: object, seen: set[int] | None = None) -> int:

@@ -11,7 +11,7 @@ from tests.properties.chain import Chain, Place, parted, settings_of
 from tests.properties.shop import CONFIG, Shop, a_shop, replayed
 
 SHORT = a_shop()
-LONG = a_shop(hours=26.5, per_second=0.4)
+LONG = a_shop(hours=27.0, per_second=0.4)
 SETTINGS = settings_of(CONFIG)
 ONE = {"orders": 1, "deliveries": 1, "errors": 1}
 

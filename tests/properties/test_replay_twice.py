@@ -14,7 +14,7 @@ from tests.properties.shop import CULPRIT, HOUR_MS, HURT, MINUTE_MS, Event, Shop
 
 SHORT = a_shop()
 #: Long enough for promises to be watched and for a profile of the day to be learnt.
-LONG = a_shop(hours=26.5, per_second=0.4)
+LONG = a_shop(hours=27.0, per_second=0.4)
 
 
 @pytest.fixture(scope="module")
