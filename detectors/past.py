@@ -16,8 +16,10 @@ __all__ = ["PastPeaks"]
 Ints = npt.NDArray[np.int64]
 
 DAY_MS = 86_400_000
-#: The model is believed as if so many of its peaks had been seen, as high as it says, and so many, as often as it says.
+#: The model is believed as if so many of its peaks had been seen, as high as it says (fewer where there is but one series), and so
+#: many, as often as it says.
 PRIOR_HEIGHTS = 3.0
+PRIOR_ALONE = 1.0
 PRIOR_PEAKS = 1.0
 #: A series has as much say in what is believed of the others as if it had so many peaks at most.
 MOST_SAY = 10.0
@@ -134,7 +136,7 @@ class PastPeaks:
         prior = PRIOR_HEIGHTS
         if len(say) < 2:
             # One that stands alone has none that vouch for it.
-            found = np.divide(np.float32(prior) + self.heights, np.float32(prior) + self.excess)
+            found = np.divide(np.float32(PRIOR_ALONE) + self.heights, np.float32(PRIOR_ALONE) + self.excess)
         else:
             pooled = min((prior + heights + math.sqrt(prior + heights)) / (prior + excess), 1.0)
             # What many peaks of others have shown is believed more firmly.
