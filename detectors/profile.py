@@ -32,8 +32,9 @@ COLUMNS = 4096
 #: A cell of the week is six hours.
 CELLS_PER_DAY = 4
 WEEK_DECAY = 0.7
-#: How much weeks differ from days, as a relative variance, before any is seen.
+#: How much weeks may differ from days, as a relative variance, and of how many times their noise that has to be more.
 WEEK_VARIANCE = 0.04
+NOISE_OF_WEEKS = 2.0
 #: A week counts once it has been seen twice.
 WEEKS_SEEN_MS = 14 * DAY_MS
 
@@ -235,7 +236,13 @@ class WeekProfile:
         self.level = np.divide(events, np.maximum(_down(self.exposure), np.float32(1e-12)))
         cell = np.maximum(events / np.float32(self.n_cells), np.float32(1e-6))
         noise = error.relative**2 + error.scatter / cell
-        self.own = np.where(age_ms >= WEEKS_SEEN_MS, np.float32(WEEK_VARIANCE) / (np.float32(WEEK_VARIANCE) + noise), np.float32(0.0))
+        # How much weeks really differ from days is asked of all series together: what their cells vary beyond their noise.
+        exposure = self.exposure[:, 0]
+        known = exposure > 0.0
+        apart = np.where(known, self.events[:, 0] / np.maximum(self.level[0] * exposure, np.float32(1e-12)) - np.float32(1.0), np.float32(0.0))
+        seen = float(np.add.accumulate(apart * apart)[-1]) / max(int(np.count_nonzero(known)), 1)
+        variance = np.float32(min(max(seen - NOISE_OF_WEEKS * float(noise[0]), 0.0), WEEK_VARIANCE))
+        self.own = np.where(age_ms >= WEEKS_SEEN_MS, variance / np.maximum(variance + noise, np.float32(1e-12)), np.float32(0.0))
 
     def _cell(self, when: LocalTimes) -> int | Ints:
         return when.weekday * CELLS_PER_DAY + when.ms // self.cell_ms
