@@ -279,16 +279,16 @@ class RateBank(Bank):
         present : (n_buckets,) bool
             False: the bucket is missing.
         """
+        if not present.all():
+            observed, exposure = np.where(present[:, None], observed, 0.0), np.where(present[:, None], exposure, 0.0)
+        hits, width = observed.astype(np.float32), exposure.astype(np.float32)
+        refuse_unknown(start, hits, width)
         epoch = start // self.buckets_per_epoch
         if epoch != self.epoch:
             self.hits, self.width = (np.zeros(self.baseline.n_series, dtype=np.float32) for _ in range(2))
             self._prepare(epoch)
-        if not present.all():
-            observed, exposure = np.where(present[:, None], observed, 0.0), np.where(present[:, None], exposure, 0.0)
         self.loaded(start, present)
-        self.x = observed.astype(np.float32)
-        self.w = exposure.astype(np.float32)
-        refuse_unknown(start, self.x, self.w)
+        self.x, self.w = hits, width
         for x, w in zip(self.x, self.w, strict=True):
             self.hits += x
             self.width += w

@@ -29,7 +29,7 @@ import numpy as np
 from river import base
 
 from rollguard.detectors.bank import EPOCH_MS, RateBank
-from rollguard.detectors.evidence import Floats, ratios_above, ratios_below
+from rollguard.detectors.evidence import Floats, factors_for
 from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import N_BINS
 from rollguard.streams import bin_of
@@ -344,8 +344,7 @@ def _factors(worse: str, smallest: float) -> Floats:
     if not smallest > 0.0:
         msg = f"smallest: {smallest} is not above 0"
         raise ValueError(msg)
-    below, above = ratios_below(smallest), ratios_above(smallest)
-    return {"lower": below, "higher": above}.get(worse, np.concatenate([below, above]))
+    return factors_for(worse, smallest)
 
 
 def _check(worse: str) -> None:

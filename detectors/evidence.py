@@ -22,6 +22,7 @@ __all__ = [
     "Singles",
     "bin_constants",
     "count_coefficients",
+    "factors_for",
     "odds_coefficients",
     "overshoot",
     "quietened",
@@ -73,6 +74,12 @@ def ratios_above(smallest: float, largest: float = 8.0, n: int = 8) -> Floats:
 def ratios_below(smallest: float, deepest: float = 0.03, n: int = 8) -> Floats:
     """Grid of factors below one, from `1 / (1 + smallest)` down to `deepest`, geometric in their logarithms."""
     return np.exp(-np.geomspace(math.log1p(smallest), -math.log(deepest), n))
+
+
+def factors_for(worse: str, smallest: float) -> Floats:
+    """Grid of factors in the direction that hurts: `higher`, `lower` or `both`."""
+    below, above = ratios_below(smallest), ratios_above(smallest)
+    return {"lower": below, "higher": above}.get(worse, np.concatenate([below, above]))
 
 
 def _nulls(mean: Reals, band: Reals) -> tuple[Singles, Singles]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.evidence import Singles
+from rollguard.detectors.sums import down
 
 if TYPE_CHECKING:
     from rollguard.detectors.baseline import BaselineError
@@ -188,14 +189,12 @@ class WeekProfile:
         self.exposure: Singles = np.zeros((self.n_cells, 0), dtype=np.float32)
         self.level: Singles = np.zeros(0, dtype=np.float32)
         self.own: Singles = np.zeros(0, dtype=np.float32)
-        self.parents: Ints = np.zeros(0, dtype=np.int64)
         self.active = False
 
     def grow(self, parents: Ints) -> None:
         """Make room for more series."""
         extra = len(parents) - self.events.shape[1]
         more = np.zeros((self.n_cells, extra), dtype=np.float32)
-        self.parents = parents
         self.events = np.concatenate([self.events, more], axis=1)
         self.exposure = np.concatenate([self.exposure, more], axis=1)
         self.level = np.concatenate([self.level, more[0]])
@@ -232,8 +231,8 @@ class WeekProfile:
         if not len(age_ms):
             return
         self.active = bool(age_ms[0] >= WEEKS_SEEN_MS)
-        events = _down(self.events)
-        self.level = np.divide(events, np.maximum(_down(self.exposure), np.float32(1e-12)))
+        events = down(self.events)
+        self.level = np.divide(events, np.maximum(down(self.exposure), np.float32(1e-12)))
         cell = np.maximum(events / np.float32(self.n_cells), np.float32(1e-6))
         noise = error.relative**2 + error.scatter / cell
         # How much weeks really differ from days is asked of all series together: what their cells vary beyond their noise.
@@ -269,17 +268,9 @@ def _smooth(values: Singles) -> Singles:
 def _shrunk(events: Singles, exposure: Singles, prior: Singles | np.float32, borrowed: Singles) -> Singles:
     """Rates of slots relative to the series' own level, shrunk to `borrowed` by so many events."""
     # By what is known of the borrowed day: a series that began at noon does not take its afternoon for a whole day.
-    level = _down(events) / np.maximum(_down(exposure * borrowed), np.float32(1e-12))
+    level = down(events) / np.maximum(down(exposure * borrowed), np.float32(1e-12))
     shrunk: Singles = np.divide(events + prior * borrowed, exposure * level + prior)
     return shrunk
-
-
-def _down(values: Singles) -> Singles:
-    """Sum over slots, one by one: pairwise sums may differ with the number of columns."""
-    total: Singles = values[0].copy()
-    for row in values[1:]:
-        total += row
-    return total
 
 
 def _at(table: Singles, slot: int | Ints) -> Singles:

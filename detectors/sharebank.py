@@ -12,6 +12,7 @@ from rollguard.detectors.evidence import Floats, Singles, bin_constants, oversho
 from rollguard.detectors.onset import Onset
 from rollguard.detectors.recursion import CEILING, Recursion
 from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch, ShareTilts
+from rollguard.detectors.sums import down
 
 __all__ = ["ShareBank"]
 
@@ -120,7 +121,7 @@ class ShareBank(Bank):
             outer += counts[:, j]
         # What to expect of a pooled series follows from which of its parts the events came: a mix that shifts is no change.
         share = self.outer_share[self.baseline.finest]
-        trials = np.stack([_events(each) for each in counts]).astype(np.float64) * share if len(counts) else outer
+        trials = np.stack([down(each) for each in counts]).astype(np.float64) * share if len(counts) else outer
         pool = self.baseline.pool
         return Accounts(pool(outer), pool(trials), pool(trials * (1.0 - share)) * self.scatter, np.zeros(self.baseline.n_series))
 
@@ -169,7 +170,7 @@ class ShareBank(Bank):
         for j in range(N_BINS):
             for way in np.flatnonzero(tilts.basis[:, j]).tolist():
                 score[way] += tilts.basis[way, j] * counts[j]
-        n = _events(counts)
+        n = down(counts)
         part = np.empty((len(tilts.of), n_parts), dtype=np.float32)
         for level, constant in zip(self.baseline.levels, self.constants, strict=True):
             np.multiply(n, constant, out=part)
@@ -231,7 +232,7 @@ class ShareBank(Bank):
         # For each way of pooling: the parts' constants, with the error that their pooled series has shown.
         parts = shares[:, self.baseline.finest]
         self.constants = [bin_constants(parts, factors, band[:, rows]) for rows in self.baseline.paths.T]
-        self.outer_share = _events(shares[list(OUTER)]).astype(np.float64)
+        self.outer_share = down(shares[list(OUTER)]).astype(np.float64)
         self.slack = self._slack(shares, factors, bin_constants(shares, factors, band))
         silent = ~(before & self.ready)
         if silent.any():
@@ -254,11 +255,3 @@ class ShareBank(Bank):
         for gain, jump in zip(each * (usual / self.scatter), np.divide(loudest, self.scatter), strict=True):
             slack += overshoot(gain, jump)
         return slack / np.float32(len(each))
-
-
-def _events(counts: Singles) -> Singles:
-    """Sum over bins, one by one."""
-    total: Singles = counts[0].copy()
-    for each in counts[1:]:
-        total += each
-    return total

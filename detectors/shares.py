@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.evidence import Floats, Singles
-from rollguard.detectors.sums import Grouping, column_sum
+from rollguard.detectors.sums import Grouping, column_sum, down
 
 __all__ = ["QUANTILES", "TILT_NAMES", "ShareBaseline", "ShareTilts", "bin_scores", "tilts_for"]
 
@@ -249,21 +249,21 @@ class ShareBaseline:
         """(n_series,) events of a usual epoch, by the epochs that wait to be learnt; 0 where none does."""
         total = np.zeros(self.n_series, dtype=np.float32)
         for epoch in self.waiting:
-            total += _down(epoch.counts)
+            total += down(epoch.counts)
         return total / np.float32(max(len(self.waiting), 1))
 
     def shares(self) -> Singles:
         """(n_bins, n_series) shares that sum to one: a finest series borrows from its place, and the place from all together."""
         pooled = self.counts[:, :1] + np.float32(0.5)
-        shares: Singles = np.repeat(pooled / _down(pooled), self.n_series, axis=1)
+        shares: Singles = np.repeat(pooled / down(pooled), self.n_series, axis=1)
         prior = np.float32(SHARE_PRIOR_EVENTS)
-        n = _down(self.counts) + prior
+        n = down(self.counts) + prior
         for turn in range(2):
             borrowed = shares if turn == 0 else shares[:, self.parents]
             shares = (self.counts + prior * borrowed) / n
         # Where a bin were all but empty, its absence could never speak against a tilt that one absurd bucket had set up.
         shares = np.maximum(shares, np.float32(LEAST_SHARE))
-        whole: Singles = np.divide(shares, _down(shares))
+        whole: Singles = np.divide(shares, down(shares))
         return whole
 
     def scatter(self) -> Singles:
@@ -288,7 +288,7 @@ class ShareBaseline:
         squared = (pooled * hours + self.lean_sum) / (hours + self.lean_weight)
         # The least error there can be: that of shares learnt from so many events (weights that fall by halves are worth twice their sum).
         _, variance = _moments(shares, self.tilts().factors)
-        events = np.float32(2.0) * _down(self.counts) + np.float32(SHARE_PRIOR_EVENTS)
+        events = np.float32(2.0) * down(self.counts) + np.float32(SHARE_PRIOR_EVENTS)
         lean: Singles = np.sqrt(np.maximum(squared, np.float32(1.0) / (np.maximum(variance, np.float32(1e-9)) * events)))
         return lean
 
@@ -307,8 +307,8 @@ class ShareBaseline:
         self.frozen = np.where(suspected, self.frozen + np.float32(1.0), np.float32(0.0))
         learning = ~(suspected & (self.frozen <= FREEZE_EPOCHS))
         # One wild epoch weighs no more than a few ordinary ones, and a new series may have as many events as its prior at once.
-        n = _down(old.counts)
-        most = np.float32(SHARE_PRIOR_EVENTS) + np.float32(HEAVIEST_EPOCH * (1.0 - SHARE_DECAY)) * _down(self.counts)
+        n = down(old.counts)
+        most = np.float32(SHARE_PRIOR_EVENTS) + np.float32(HEAVIEST_EPOCH * (1.0 - SHARE_DECAY)) * down(self.counts)
         weight = np.where(learning, np.minimum(most / np.maximum(n, np.float32(1.0)), np.float32(1.0)), np.float32(0.0))
         self._record(old.counts, weight)
         decay = np.where(learning, np.float32(SHARE_DECAY), np.float32(1.0))
@@ -321,22 +321,22 @@ class ShareBaseline:
         for epoch in self.waiting:
             counts += epoch.counts
             epoch.suspected[rows] = False
-        known = rows & (_down(counts) > 0.0)
+        known = rows & (down(counts) > 0.0)
         self.counts = np.where(known, counts, self.counts)
         self.frozen[rows] = 0.0
 
     def _record(self, counts: Singles, weight: Singles) -> None:
         self.hour += weight * counts
         # What a pooled series should have follows from its parts.
-        self.hour_expected += weight * self.pool((_down(counts) * self.shares())[:, self.finest]).astype(np.float32)
+        self.hour_expected += weight * self.pool((down(counts) * self.shares())[:, self.finest]).astype(np.float32)
         self.epochs_in_hour += 1
         if self.epochs_in_hour < EPOCHS_PER_HOUR:
             return
         self.epochs_in_hour = 0
-        n = _down(self.hour)
+        n = down(self.hour)
         apart = self.hour - self.hour_expected
         safe = np.maximum(self.hour_expected, np.float32(1e-12))
-        chi = _down(np.where(self.hour_expected > 0.0, apart * apart / safe, np.float32(0.0))) / np.float32(N_BINS - 1)
+        chi = down(np.where(self.hour_expected > 0.0, apart * apart / safe, np.float32(0.0))) / np.float32(N_BINS - 1)
         weight = np.where(self.epochs > EPOCHS_PER_HOUR, np.minimum(n / np.float32(50.0), np.float32(1.0)), np.float32(0.0))
         self.scatter_sum = self.scatter_sum * np.float32(SCATTER_DECAY) + weight * np.minimum(chi, np.float32(50.0))
         self.scatter_weight = self.scatter_weight * np.float32(SCATTER_DECAY) + weight
@@ -350,7 +350,7 @@ class ShareBaseline:
         for j in range(N_BINS):
             score += tilts[:, j, None] * apart[j]
         # score / variance is the first step of Newton's way to the likeliest lean; 1 / variance is its counting noise.
-        n = np.maximum(_down(self.hour_expected), np.float32(1e-9))
+        n = np.maximum(down(self.hour_expected), np.float32(1e-9))
         shares: Singles = np.divide(self.hour_expected, n)
         variance = _moments(shares, tilts)[1] * n
         known = variance > 1e-6
@@ -386,11 +386,3 @@ def _moments(shares: Singles, tilts: Singles) -> tuple[Singles, Singles]:
 
 def _wider(column: Singles, extra: int) -> Singles:
     return np.concatenate([column, np.zeros((*column.shape[:-1], extra), dtype=np.float32)], axis=-1)
-
-
-def _down(values: Singles) -> Singles:
-    """Sum over the first axis, one by one."""
-    total: Singles = values[0].copy()
-    for each in values[1:]:
-        total += each
-    return total

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Grouping", "column_sum", "totals"]
+__all__ = ["Grouping", "column_sum", "down", "totals"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,6 +18,29 @@ _BLOCK = 1024
 def column_sum(values: Floats) -> float:
     """Sum of a vector in index order; 0 for an empty one."""
     return float(np.add.accumulate(values)[-1]) if len(values) else 0.0
+
+
+def down(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Sum over the first axis, one after the other: pairwise sums may differ with the number of columns.
+
+    Parameters
+    ----------
+    values : (n, ...) float32
+        n >= 1.
+
+    Returns
+    -------
+    (...) float32
+
+    Examples
+    --------
+    >>> down(np.array([[1.0, 2.0], [4.0, 8.0]], dtype=np.float32))
+    array([ 5., 10.], dtype=float32)
+    """
+    total: npt.NDArray[np.float32] = values[0].copy()
+    for each in values[1:]:
+        total += each
+    return total
 
 
 def totals(values: npt.NDArray[np.floating[Any]]) -> Floats:

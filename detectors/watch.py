@@ -16,7 +16,7 @@ from rollguard.detectors.bank import Accounts, RateBank
 from rollguard.detectors.baseline import Memory
 from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.chunk import Chunk, KeyRows, dense
-from rollguard.detectors.evidence import Floats, Singles, ratios_above, ratios_below
+from rollguard.detectors.evidence import Floats, Singles, factors_for
 from rollguard.detectors.onset import Onset
 from rollguard.detectors.records import SeriesName, Split
 from rollguard.detectors.series import SeriesTree
@@ -90,14 +90,6 @@ def _born(rows: KeyRows, chunk: Chunk) -> Floats:
     return np.where(unborn | missing, 0.0, 1.0) if unborn.any() else np.where(missing, 0.0, 1.0)
 
 
-def _factors(metric: Metric) -> Floats:
-    if metric.worse == "lower":
-        return ratios_below(metric.smallest)
-    if metric.worse == "higher":
-        return ratios_above(metric.smallest)
-    return np.concatenate([ratios_below(metric.smallest), ratios_above(metric.smallest)])
-
-
 class _OneBank:
     """A watch with a single bank."""
 
@@ -166,9 +158,10 @@ class CountWatch(_OneBank):
         """See `Watch`."""
         bucket, key, _, value = chunk.parts[self.part]
         rows = self.rows.of(bucket, key, chunk.keys)
-        parents = np.array(self.tree.parents, dtype=np.int64)
-        self.bank.grow(parents, self.tree.regions)
-        self.siblings.grow(parents, self.tree.regions)
+        if len(self.tree.parents) > self.bank.baseline.n_series:
+            parents, regions = np.array(self.tree.parents, dtype=np.int64), self.tree.regions
+            self.bank.grow(parents, regions)
+            self.siblings.grow(parents, regions)
         observed = dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
         observed[chunk.missing] = 0.0
         exposure = _born(self.rows, chunk)
@@ -242,10 +235,11 @@ class RatioWatch:
         """See `Watch`."""
         bucket, key, _, value = chunk.parts["k"]
         rows = self.rows.of(bucket, key, chunk.keys)
-        parents = np.array(self.tree.parents, dtype=np.int64)
-        self.count.grow(parents, self.tree.regions)
-        self.odds.grow(parents, self.tree.regions)
-        observed = dense(chunk.n, len(parents), bucket - chunk.start, rows, value)
+        if len(self.tree.parents) > self.count.baseline.n_series:
+            parents, regions = np.array(self.tree.parents, dtype=np.int64), self.tree.regions
+            self.count.grow(parents, regions)
+            self.odds.grow(parents, regions)
+        observed = dense(chunk.n, len(self.tree.parents), bucket - chunk.start, rows, value)
         observed[chunk.missing] = 0.0
         born = _born(self.rows, chunk)
         self.count.load(chunk.start, observed, born, ~chunk.missing)
@@ -398,7 +392,7 @@ class ShareWatch(_OneBank):
 def _rate_bank(metric: Metric, settings: Settings, *, odds: bool) -> RateBank:
     base = settings.baseline
     return RateBank(
-        _factors(metric),
+        factors_for(metric.worse, metric.smallest),
         bucket_ms=settings.bucket_ms,
         odds=odds,
         warmup_ms=settings.warmup_ms,
