@@ -228,6 +228,8 @@ class RatioWatch:
         self.on = tuple(label for label in watched if label in metric.on)
         self.at = tuple(watched.index(label) for label in self.on)
         self.columns: dict[tuple[str, ...], int] = {}
+        #: Column of the other kind's trials that belongs to each row of the tree.
+        self.wanted: list[int] = []
         self.count = _rate_bank(metric, settings, odds=False)
         self.odds = _rate_bank(metric, settings, odds=True)
 
@@ -313,10 +315,10 @@ class RatioWatch:
         """(n, n_series) trials of the other kind, joined on the labels both have."""
         bucket, key, _, value = chunk.parts["n"]
         column = np.array([self._column(chunk.keys[k]) for k in key.tolist()], dtype=np.int64)
-        wanted = [self._column_of_row(name) for name in self.tree.names]
+        self.wanted += [self._column_of_row(self.tree.name(row)) for row in range(len(self.wanted), len(self.tree.parents))]
         width = len(self.columns) + 1
         sums = dense(chunk.n, width, bucket - chunk.start, np.stack([np.zeros_like(column), column], axis=1), value)
-        return sums[:, wanted]
+        return sums[:, self.wanted]
 
     def _column(self, values: tuple[str, ...]) -> int:
         return self.columns.setdefault(tuple(values[i] for i in self.at), len(self.columns) + 1)
@@ -331,7 +333,7 @@ class RatioWatch:
 class ShareWatch(_OneBank):
     """Distributions: one bank of quantile bins."""
 
-    _derived = ("splits",)
+    _derived = ("part_of", "splits")
     bank: ShareBank
     splits: list[Split]
 
@@ -346,9 +348,10 @@ class ShareWatch(_OneBank):
         """See `Watch`."""
         bucket, key, fine, value = chunk.parts["bins"]
         rows = self.rows.of(bucket, key, chunk.keys)
-        paths = np.array(self.tree.paths, dtype=np.int64).reshape(-1, self.tree.n_levels)
-        n_parts = len(paths)
-        self.bank.grow(np.array(self.tree.parents, dtype=np.int64), paths)
+        if len(self.tree.parents) > self.bank.baseline.n_series:
+            self.bank.grow(np.array(self.tree.parents, dtype=np.int64), np.array(self.tree.paths, dtype=np.int64).reshape(-1, self.tree.n_levels))
+            self.part_of = self.tree.part_of
+        n_parts = len(self.tree.paths)
         counts = np.zeros((chunk.n, N_BINS, n_parts), dtype=np.float32)
         coarse = None
         if self.bank.baseline.cut is None:
@@ -356,7 +359,7 @@ class ShareWatch(_OneBank):
             self.splits = []
         else:
             coarse = self.bank.baseline.coarse(fine)
-            part = self.tree.part_of[rows[:, -1]]
+            part = self.part_of[rows[:, -1]]
             cells = dense(chunk.n, n_parts * N_BINS, bucket - chunk.start, (coarse * n_parts + part)[:, None], value)
             counts = cells.reshape(counts.shape).astype(np.float32)
             counts[chunk.missing] = 0.0
@@ -370,6 +373,7 @@ class ShareWatch(_OneBank):
         return self.splits[at] if self.splits else None
 
     def _rederive(self) -> None:
+        self.part_of = self.tree.part_of
         self.splits = []
 
     def _split(self, chunk: Chunk, coarse: Ints) -> None:
