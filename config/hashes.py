@@ -10,7 +10,8 @@ from rollguard.config.model import Settings, Source
 def settings_hash(settings: Settings) -> str:
     """Hash all that settings mean.
 
-    The order of keys, comments, ways of writing (60s, 1m) and layers make no difference.
+    The order of keys, comments, ways of writing (60s, 1m) and layers make no difference; neither does where things are (`kafka`, `store`,
+    `http`), nor an accepted level, which acts at its own moment and changes nothing before it.
 
     Parameters
     ----------
@@ -22,9 +23,7 @@ def settings_hash(settings: Settings) -> str:
     str
         32 hexadecimal digits.
     """
-    meaning = settings.model_dump(mode="json")
-    meaning["accept"] = sorted(meaning["accept"], key=lambda each: json.dumps(each, sort_keys=True))
-    return _hash(meaning)
+    return _hash(settings.model_dump(mode="json", exclude={"kafka", "store", "http", "accept"}))
 
 
 def metric_hash(settings: Settings, metric_name: str) -> str:

@@ -134,12 +134,40 @@ def _read_moment(value: object) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def _one_or_more(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _is_an_address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65_536:
+        raise refuse(f"{shown(text)} is no address", "host:port, such as 127.0.0.1:9092")
+    return text
+
+
+def _is_a_reference(text: str) -> str:
+    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", text):
+        # Never shown: it may be the secret itself.
+        raise refuse("a secret does not stand in a config", "where it stands: env:NAME of a variable, or file:PATH")
+    return text
+
+
+def _is_a_database(url: str) -> str:
+    found = re.fullmatch(r"(sqlite|postgresql(?:\+psycopg)?)://(?:[^/@]*?(:[^/@]*)?@)?.*", url)
+    if found is None:
+        raise refuse("no database that is known", "sqlite:///FILE or postgresql://USER@HOST:PORT/NAME")
+    if found[2]:
+        raise refuse("a password in it", "no password here: store.password says where it stands, as env:NAME or file:PATH")
+    return url
+
+
 Span = Annotated[int, BeforeValidator(_read_span)]
 LongSpan = Annotated[Span, AfterValidator(_above_zero)]
 Name = Annotated[StrictStr, AfterValidator(_names_something)]
 Text = Annotated[StrictStr, AfterValidator(_says_something)]
 Real = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 Moment = Annotated[int, BeforeValidator(_read_moment)]
+Secret = Annotated[StrictStr, AfterValidator(_is_a_reference)]
 Kind = Literal["count", "sum", "ratio", "distribution"]
 Worse = Literal["higher", "lower", "both"]
 
@@ -268,6 +296,8 @@ class Changes(_Section):
     """Where changes come from."""
 
     source: Name = "deploys"
+    """In a case, the file of that name."""
+    topic: Annotated[StrictStr, AfterValidator(_is_a_topic)] = "deploys"
     quiet_ms: LongSpan | None = Field(default=None, alias="quiet")
     """After so long without a change the feed counts as broken, in milliseconds; None: it may be quiet for ever."""
 
@@ -311,6 +341,62 @@ class MoneyClock(_Section):
     """A metric of kind count; what is lost of it is the cost."""
 
 
+class SslContext(_Section):
+    """What `aiokafka.helpers.create_ssl_context` is given."""
+
+    cafile: Text | None = None
+    """Certificates of the authorities that are trusted; None: the system's."""
+    certfile: Text | None = None
+    """The client's own certificate."""
+    keyfile: Text | None = None
+    """Its key."""
+    password: Secret | None = None
+    """Of the key."""
+
+
+class Kafka(_Section):
+    """How to reach the brokers. Keys that aiokafka has too are named, and mean, as there."""
+
+    bootstrap_servers: Annotated[tuple[Annotated[StrictStr, AfterValidator(_is_an_address)], ...], BeforeValidator(_one_or_more), Field(min_length=1)] = (
+        "127.0.0.1:9092",
+    )
+    client_id: Text = "rollguard"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_plain_username: Text | None = None
+    sasl_plain_password: Secret | None = None
+    sasl_kerberos_service_name: Text = "kafka"
+    sasl_kerberos_domain_name: Text | None = None
+    ssl_context: SslContext = SslContext()
+    group: Annotated[StrictStr, AfterValidator(_is_a_topic)] = "rollguard"
+    """Consumer groups begin with it: one name for each Rollguard that reads the same topics."""
+    prefix: Annotated[StrictStr, AfterValidator(_is_a_topic)] = "rollguard"
+    """Our own topics begin with it, as `rollguard.blocks`."""
+    replication_factor: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
+    """Of our own topics when they are created; None: what the brokers say."""
+    session_timeout_ms: Annotated[Span, Field(ge=6 * SECOND_MS, le=5 * MINUTE_MS)] = Field(default=6 * SECOND_MS, alias="session_timeout")
+    """A worker that is silent for so long has lost its partitions to the others, in milliseconds."""
+
+
+class Store(_Section):
+    """Where snapshots, incidents and decisions are kept."""
+
+    url: Annotated[StrictStr, AfterValidator(_is_a_database)] = "sqlite:///rollguard.db"
+    """Of SQLAlchemy: a file of SQLite for one host, PostgreSQL where a standby is to take over."""
+    password: Secret | None = None
+    """Of the user in `url`, which never holds it itself."""
+    snapshot_ms: Annotated[LongSpan, Field(le=HOUR_MS)] = Field(default=10 * SECOND_MS, alias="snapshot")
+    """So often a stage keeps its state, in milliseconds; after a crash it reads the log again from there."""
+
+
+class Http(_Section):
+    """The worker's own routes: /metrics, /healthz, /readyz."""
+
+    host: Text = "127.0.0.1"
+    port: Annotated[StrictInt, Field(ge=0, le=65_535)] = 6067
+    """0: none are served."""
+
+
 class Settings(_Section):
     """All that an operator wrote, checked; what was left out has its default."""
 
@@ -337,3 +423,6 @@ class Settings(_Section):
     money_clock: MoneyClock = MoneyClock()
     accept: tuple[Accept, ...] = ()
     """New levels that are normal from a moment on."""
+    kafka: Kafka = Kafka()
+    store: Store = Store()
+    http: Http = Http()
