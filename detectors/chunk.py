@@ -25,13 +25,13 @@ class Chunk:
         Label values, watched then compare; append-only from chunk to chunk.
     bucket, key, bin, value : (n_rows,) int64
         Rows of each measure of the metric, by the measure's part.
-    missing, silent : (n,) bool
-        By the metric's source (and, for `missing_other`, the source it is measured against).
+    missing, silent, unsettled : (n,) bool
+        By the metric's source (and, for `missing_other`, the source it is measured against; for `unsettled` by either).
     events, doubtful : (n,) float64
         Events of the metric's source, and late events and refused lines of it.
     """
 
-    __slots__ = ("doubtful", "events", "keys", "missing", "missing_other", "n", "parts", "silent", "start")
+    __slots__ = ("doubtful", "events", "keys", "missing", "missing_other", "n", "parts", "silent", "start", "unsettled")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Chunk:
         missing_other: Bools,
         silent: Bools,
         doubtful: Floats,
+        unsettled: Bools | None = None,
     ) -> None:
         self.start = start
         self.n = n
@@ -52,6 +53,7 @@ class Chunk:
         self.missing = missing
         self.missing_other = missing_other
         self.silent = silent
+        self.unsettled: Bools = np.zeros(n, dtype=bool) if unsettled is None else unsettled
         self.doubtful = doubtful
         bucket, _, _, value = parts[next(part for part in ("count", "k", "bins") if part in parts)]
         self.events: Floats = np.bincount(bucket - start, weights=value, minlength=n).astype(np.float64)

@@ -174,14 +174,17 @@ class Detect:
                 closed.value[rows][mine],
             )
         span = slice(start - closed.start, end - closed.start)
+        none = np.zeros(closed.end - closed.start, dtype=np.bool_)
+        unknown = closed.unknown.get(m.name, none)[span]
         chunk = Chunk(
             start,
             end - start,
             closed.keys,
             parts,
-            missing=closed.missing[m.source][span],
-            missing_other=closed.missing[m.against or m.source][span],
+            missing=closed.missing[m.source][span] | unknown,
+            missing_other=closed.missing[m.against or m.source][span] | unknown,
             silent=closed.silent[m.source][span],
+            unsettled=(closed.unsettled.get(m.source, none) | closed.unsettled.get(m.against or m.source, none))[span],
             doubtful=np.bincount(closed.bucket[rows][doubtful] - start, weights=closed.value[rows][doubtful], minlength=end - start).astype(np.float64),
         )
         if m.slow is not None:
@@ -247,6 +250,7 @@ def _account(m: _Metric, chunk: Chunk, accounts: Accounts, bucket: int, at: int)
         silent=bool(chunk.silent[at]) and not chunk.events[at],
         events=float(chunk.events[at]),
         doubtful=float(chunk.doubtful[at]),
+        unsettled=bool(chunk.unsettled[at]),
         split=watch.split(at),
     )
 

@@ -110,6 +110,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         The bucket was closed without an event, by silence.
     events, doubtful : float
         Events of the metric's source that it is made of, and late events and refused lines of that source, which came meanwhile.
+    unsettled : bool
+        The partitions of a source of it have grown, or contradicted themselves, lately.
     split : Split or None
         Of distributions.
     """
@@ -124,6 +126,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     silent: bool
     events: float = 0.0
     doubtful: float = 0.0
+    unsettled: bool = False
     split: Split | None = None
 
 

@@ -5,7 +5,7 @@ from rollguard.streams.decode import Decoded, Decoder
 from rollguard.streams.ingest import Ingest
 from rollguard.streams.measure import Measure, Part, measures
 from rollguard.streams.merge import Merger
-from rollguard.streams.records import Block, Closed, DeadLetter, IngestCounts, Ingested, SnapshotError, Why
+from rollguard.streams.records import Block, Closed, DeadLetter, IngestCounts, Ingested, Partitions, Resume, SnapshotError, Vacant, Why
 from rollguard.streams.refusal import Refusal
 from rollguard.streams.rows import Key
 from rollguard.streams.state import StateCodec
@@ -23,9 +23,12 @@ __all__ = [
     "Measure",
     "Merger",
     "Part",
+    "Partitions",
     "Refusal",
+    "Resume",
     "SnapshotError",
     "StateCodec",
+    "Vacant",
     "Why",
     "bin_middle",
     "bin_of",

@@ -12,11 +12,11 @@ from rollguard.streams.cap import OTHER, CapState, LabelCap
 from rollguard.streams.decode import Decoded, Decoder
 from rollguard.streams.fixed import units
 from rollguard.streams.measure import Measure
-from rollguard.streams.records import Block, DeadLetter, IngestCounts, Ingested, Why
+from rollguard.streams.records import Block, DeadLetter, IngestCounts, Ingested, Resume, Why
 from rollguard.streams.rows import Bools, Codes, Ints, Key, Rows, renumbered
 from rollguard.streams.seen import Seen
 from rollguard.streams.snapshot import PackedRows, packed, packed_rows, unpacked, unpacked_rows
-from rollguard.streams.watermark import NEVER, Watermark
+from rollguard.streams.watermark import NEVER, WINDOW, Watermark
 
 __all__ = ["Ingest"]
 
@@ -24,9 +24,24 @@ __all__ = ["Ingest"]
 MANY_KEYS = 8192
 
 
+class _Point(msgspec.Struct, frozen=True):
+    """An offset, and how the stage stood before it."""
+
+    offset: int
+    frontier: int
+    mark_ms: int
+    window: list[int]
+
+
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     end_ms: int | None
     lax: bool
+    sent: int
+    next_offset: int
+    last_ms: int | None
+    points: list[tuple[int, _Point]]
+    silences: list[tuple[int, int]]
+    skews: list[int]
     frontier: int
     mark_ms: int
     window: list[int]
@@ -71,6 +86,15 @@ class Ingest:
         self._ahead_ms = settings.sources[source].ahead_ms
         self._watermark = Watermark(settings.sources[source].lateness_ms)
         self._frontier = NEVER if start_ms is None else start_ms // self._bucket_ms
+        self._sent = NEVER
+        self._next_offset = 0
+        #: By open bucket: the first record that it holds anything of.
+        self._points: dict[int, _Point] = {}
+        #: Offset and frontier of each move without an event since the smallest of those records; `_again` are still to be made again.
+        self._silences: list[tuple[int, int]] = []
+        self._again: list[tuple[int, int]] = []
+        self._skews: Ints = np.zeros(0, dtype=np.int64)
+        self._last_ms: int | None = None
         self._seen = Seen()
         self._cap = LabelCap(settings)
         self._open = Rows.none()
@@ -91,15 +115,35 @@ class Ingest:
         """What became of the lines so far."""
         return self._counts
 
-    def feed(self, lines: Sequence[bytes], first_offset: int, timestamps_ms: Ints | None = None) -> Ingested:
+    @property
+    def last_ms(self) -> int | None:
+        """The log's own time of the last record; None where it has none, or none came yet."""
+        return self._last_ms
+
+    def clock(self, now_ms: int) -> int | None:
+        """Event time that a new event would have, were it as old on arrival as the last 21 were.
+
+        Parameters
+        ----------
+        now_ms : int
+            The log's own time, as that of its records, epoch ms.
+
+        Returns
+        -------
+        int or None
+            Epoch ms; None while no record has told.
+        """
+        return None if not len(self._skews) else now_ms + int(np.sort(self._skews)[len(self._skews) // 2])
+
+    def feed(self, lines: Sequence[bytes], first_offset: int | Ints, timestamps_ms: Ints | None = None) -> Ingested:
         """Take the next lines.
 
         Parameters
         ----------
         lines : sequence of bytes
             One event each, without its line end.
-        first_offset : int
-            Offset of the first line; the others follow without a gap.
+        first_offset : int or (n,) int64
+            Offset of the first line, the others follow without a gap; or that of each.
         timestamps_ms : (n,) int64 or None
             The log's own time of each record, where it has one.
 
@@ -108,16 +152,33 @@ class Ingest:
         Ingested
             A block if the frontier moved, and a dead letter for each line refused.
         """
+        if not len(lines):
+            return Ingested(block=None, dead=())
+        offsets = np.arange(first_offset, first_offset + len(lines)) if isinstance(first_offset, int) else first_offset
+        if self._again and int(offsets[-1]) >= self._again[0][0]:
+            return self._feed_again(lines, offsets, timestamps_ms)
         decoded = self._decoder.decode(lines)
         refused = {each.index: (each.reason, each.detail) for each in decoded.refusals}
         present = self._not_ahead(decoded, timestamps_ms, refused)
         ts_ms, key = decoded.ts_ms[present], decoded.key[present]
         bucket = ts_ms // self._bucket_ms
-        frontier = self._advance(ts_ms)
+        before = self._watermark.window
+        marks = self._watermark.take(ts_ms)
+        frontier = np.maximum(np.where(marks == NEVER, NEVER, marks // self._bucket_ms), self._frontier)
+        if timestamps_ms is not None:
+            self._keep_time(ts_ms, np.asarray(timestamps_ms, dtype=np.int64), decoded.index[present])
 
         late = bucket < frontier[:-1]
         self._count_late(decoded.keys, key[late])
-        self._note(decoded.keys, key[late], frontier[:-1][late], np.searchsorted(decoded.index[present], sorted(refused)), frontier)
+        refused_at = np.searchsorted(decoded.index[present], sorted(refused))
+        self._note(decoded.keys, key[late], frontier[:-1][late], refused_at, frontier)
+        self._keep_points(
+            np.concatenate([np.where(late, frontier[:-1], bucket), frontier[refused_at]]),
+            np.concatenate([offsets[decoded.index[present]], offsets[sorted(refused)]]),
+            np.concatenate([np.arange(len(ts_ms)), refused_at]),
+            (np.concatenate([before, ts_ms]), len(before), marks, frontier),
+        )
+        self._next_offset = int(offsets[-1]) + 1
         kept = np.flatnonzero(~late)
         kinds = self._fresh(decoded, present[kept], bucket[kept])
         copies = int(np.count_nonzero(kinds == 0))
@@ -125,7 +186,7 @@ class Ingest:
 
         self._count(len(lines), refused, late=len(ts_ms) - len(kept), doubled=copies, kinds=kinds)
         dead = tuple(
-            DeadLetter(source=self.source, partition=self.partition, offset=first_offset + at, reason=reason, detail=detail)
+            DeadLetter(source=self.source, partition=self.partition, offset=int(offsets[at]), reason=reason, detail=detail)
             for at, (reason, detail) in sorted(refused.items())
         )
         # The very first block begins where the frontier became known, not where this batch happens to leave it.
@@ -146,11 +207,53 @@ class Ingest:
         Block or None
             None: the frontier stands there or further already.
         """
-        return self._close(frontier, "silent")
+        return self._still(frontier, "silent")
 
     def unread(self, frontier: int) -> Block | None:
         """Close the buckets before a frontier: the log could not be read, what did not come is unknown. Else as `silence`."""
-        return self._close(frontier, "unread")
+        return self._still(frontier, "unread")
+
+    def resume(self) -> Resume:
+        """Say from where on a crash would need the log again, and how the stage stood there.
+
+        Returns
+        -------
+        Resume
+            It grows with the moves of the frontier without an event since that offset, not with events.
+        """
+        point = min(self._points.values(), key=_offset, default=None)
+        if point is None:
+            point = _Point(self._next_offset, self._frontier, self._watermark.mark_ms, self._watermark.window.tolist())
+        return Resume(
+            offset=point.offset,
+            frontier=point.frontier,
+            mark_ms=point.mark_ms,
+            window=point.window,
+            silences=[each for each in [*self._silences, *self._again] if each[0] > point.offset],
+            sent=max(self._sent, self._frontier),
+            skew_ms=self.clock(0),
+            last_ms=self._last_ms,
+        )
+
+    @classmethod
+    def resumed(cls, settings: Settings, source: str, partition: int, point: Resume) -> Self:
+        """Begin where another left off; fed from `point.offset` on it decides as that one did, and sends nothing again.
+
+        Parameters
+        ----------
+        settings : Settings
+        source, partition : str, int
+        point : Resume
+        """
+        stage = cls(settings, source, partition)
+        stage._frontier, stage._sent, stage._next_offset = point.frontier, point.sent, point.offset
+        stage._watermark.mark_ms = point.mark_ms
+        stage._watermark.window = np.array(point.window, dtype=np.int64)
+        stage._skews = np.array([] if point.skew_ms is None else [point.skew_ms], dtype=np.int64)
+        stage._last_ms = point.last_ms
+        stage._again = sorted(point.silences)
+        stage._make_again()
+        return stage
 
     def snapshot(self) -> bytes:
         """Give the state, in one form for one state: its bytes do not depend on batches either."""
@@ -162,6 +265,12 @@ class Ingest:
             _State(
                 end_ms=self._end_ms,
                 lax=self._decoder.lax,
+                sent=self._sent,
+                next_offset=self._next_offset,
+                last_ms=self._last_ms,
+                points=sorted(self._points.items()),
+                silences=[*self._silences, *self._again],
+                skews=self._skews.tolist(),
                 frontier=self._frontier,
                 mark_ms=self._watermark.mark_ms,
                 window=self._watermark.window.tolist(),
@@ -184,7 +293,12 @@ class Ingest:
         """
         state = unpacked(cls._stage(source, partition), settings, data, _State)
         stage = cls(settings, source, partition, end_ms=state.end_ms, lax=state.lax)
-        stage._frontier = state.frontier
+        stage._frontier, stage._sent, stage._next_offset = state.frontier, state.sent, state.next_offset
+        stage._last_ms = state.last_ms
+        stage._points = dict(state.points)
+        stage._silences = [each for each in state.silences if each[0] <= state.next_offset]
+        stage._again = [each for each in state.silences if each[0] > state.next_offset]
+        stage._skews = np.array(state.skews, dtype=np.int64)
         stage._watermark.mark_ms = state.mark_ms
         stage._watermark.window = np.array(state.window, dtype=np.int64)
         stage._counts = state.counts
@@ -215,10 +329,47 @@ class Ingest:
             refused[int(decoded.index[at])] = ("future", detail)
         return np.flatnonzero(~beyond)
 
-    def _advance(self, ts_ms: Ints) -> Ints:
-        """(n + 1,) the frontier before each event and after the last."""
-        marks = self._watermark.take(ts_ms)
-        return np.maximum(np.where(marks == NEVER, NEVER, marks // self._bucket_ms), self._frontier)
+    def _feed_again(self, lines: Sequence[bytes], offsets: Ints, timestamps_ms: Ints | None) -> Ingested:
+        """Take lines among which the frontier once moved by itself; such moves have all been sent, so only the last part can give a block."""
+        cut = int(np.searchsorted(offsets, self._again[0][0]))
+        dead: tuple[DeadLetter, ...] = ()
+        if cut:
+            dead = self.feed(lines[:cut], offsets[:cut], None if timestamps_ms is None else timestamps_ms[:cut]).dead
+            self._next_offset = self._again[0][0]
+        self._make_again()
+        rest = self.feed(lines[cut:], offsets[cut:], None if timestamps_ms is None else timestamps_ms[cut:])
+        return Ingested(block=rest.block, dead=(*dead, *rest.dead))
+
+    def _make_again(self) -> None:
+        """Move the frontier where it once moved without an event, as far as was read."""
+        while self._again and self._again[0][0] <= self._next_offset:
+            self._still(self._again.pop(0)[1], "silent")
+
+    def _still(self, frontier: int, why: Why) -> Block | None:
+        """Move the frontier without an event."""
+        if frontier > self._frontier:
+            self._silences = [*(each for each in self._silences if each[0] < self._next_offset), (self._next_offset, frontier)]
+        return self._close(frontier, why)
+
+    def _keep_time(self, ts_ms: Ints, stamps_ms: Ints, index: Ints) -> None:
+        """Keep how old the last events were on arrival."""
+        known = stamps_ms[index]
+        self._skews = np.concatenate([self._skews, (ts_ms - known)[known >= 0][-WINDOW:]])[-WINDOW:]
+        newest = int(stamps_ms.max())
+        if newest >= 0:
+            self._last_ms = max(newest, self._last_ms or newest)
+
+    def _keep_points(self, bucket: Ints, offset: Ints, at: Ints, stood: tuple[Ints, int, Ints, Ints]) -> None:
+        """Keep, of each bucket that something is added to for the first time, where that stands in the log."""
+        times, held, marks, frontier = stood
+        order = np.argsort(offset, kind="stable")
+        new, first = np.unique(bucket[order], return_index=True)
+        for each, place in zip(new.tolist(), order[first].tolist(), strict=True):
+            if each in self._points or each == NEVER:
+                continue
+            since = int(at[place])
+            window = times[max(0, held + since - WINDOW) : held + since].tolist()
+            self._points[each] = _Point(int(offset[place]), int(frontier[since]), int(marks[since]), window)
 
     def _fresh(self, decoded: Decoded, at: Ints, bucket: Ints) -> Ints:
         """Bits of what each event measures for the first time: 1 that it happened, 2, 4 … its measured fields."""
@@ -291,10 +442,16 @@ class Ingest:
             since = min([frontier if first is None else first, *self._open.bucket[:1].tolist()])
         closed, self._open = self._open.cut(frontier)
         self._frontier = frontier
+        self._points = {bucket: point for bucket, point in self._points.items() if bucket >= frontier}
         self._seen.forget(frontier)
+        if since < self._sent:
+            closed, since = closed.cut(self._sent)[1], self._sent
         rows, keys = renumbered(*self._cap.fold(closed, self._keys))
         self._prune()
-        return Block(self.source, self.partition, since, frontier, why, keys, rows.bucket, rows.measure, rows.key, rows.bin, rows.value)
+        if frontier <= self._sent:
+            return None
+        columns = (rows.bucket, rows.measure, rows.key, rows.bin, rows.value)
+        return Block(self.source, self.partition, since, frontier, why, keys, *columns, offset=self._next_offset)
 
     def _prune(self) -> None:
         """Fold open rows ahead of time when their labels grow many: what the cap refuses now it refuses for ever."""
@@ -327,6 +484,10 @@ class Ingest:
             refused=reasons,
             measured={name: self._counts.measured.get(name, 0) + int(np.count_nonzero(kinds & bit)) for name, bit in self._bits.items()},
         )
+
+
+def _offset(point: _Point) -> int:
+    return point.offset
 
 
 #: What a metric's `where` lets pass: fields with the texts they may have.

@@ -1,5 +1,6 @@
 """The merger: blocks of all partitions in, in any order between them; buckets that all have closed out, in their own order."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Self
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from rollguard.config import RollguardError, Settings
 from rollguard.streams.cap import CapState, LabelCap
-from rollguard.streams.records import Block, Closed, Why
+from rollguard.streams.records import Block, Closed, Partitions, Vacant, Why
 from rollguard.streams.rows import Bools, Codes, Key, Rows, renumbered
 from rollguard.streams.snapshot import PackedRows, packed, packed_rows, unpacked, unpacked_rows
 from rollguard.streams.watermark import NEVER
@@ -18,14 +19,20 @@ __all__ = ["Merger"]
 _STAGE = "merger"
 #: Keys that may be remembered for waiting rows before those that none of them uses are dropped.
 MANY_KEYS = 8192
+#: After partitions have come, or contradicted themselves, for so long beyond the lateness nothing is done on their numbers.
+UNSETTLED_MS = 5 * 60_000
+#: For so long a bucket's digest is kept, to know a later copy that differs.
+REMEMBER_MS = 30 * 60_000
 
 
 class _Lane(msgspec.Struct, kw_only=True):
-    """What one partition has said: its frontier, and the spans of buckets it did not close by advancing."""
+    """What one partition has said: its frontier, the spans of buckets it did not close by advancing, and digests of the last buckets."""
 
     frontier: int = NEVER
     since: int = NEVER
+    vacant: bool = False
     spans: list[tuple[int, int, Why]] = []
+    digests: dict[int, bytes] = {}
 
     def say(self, since: int, end: int, why: Why) -> None:
         if why == "advance" or since >= end:
@@ -37,7 +44,11 @@ class _Lane(msgspec.Struct, kw_only=True):
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     start: int
+    sources: list[str]
     lanes: list[tuple[str, int, _Lane]]
+    unsettled: dict[str, int]
+    unknown: dict[str, int]
+    conflicts: dict[str, int]
     keys: list[Key]
     waiting_keys: list[Key]
     waiting: PackedRows
@@ -52,16 +63,20 @@ class Merger:
     Parameters
     ----------
     settings : Settings
-    partitions : iterable of (str, int)
-        Source and number of every partition that will speak.
+    partitions : iterable of (str, int), optional
+        Source and number of every partition that will speak. Left out: marks in the log say it, and nothing closes before
+        every source of the settings has said how many it has.
     """
 
-    def __init__(self, settings: Settings, partitions: Iterable[tuple[str, int]]) -> None:
+    def __init__(self, settings: Settings, partitions: Iterable[tuple[str, int]] | None = None) -> None:
         self._settings = settings
-        self._lanes = {place: _Lane() for place in sorted(set(partitions))}
-        if not self._lanes:
+        self._lanes = {place: _Lane() for place in sorted(set(partitions or ()))}
+        if partitions is not None and not self._lanes:
             raise RollguardError("merger: no partition given. Expected at least one of one source.", code="no_partition")
-        self._sources = sorted({source for source, _ in self._lanes})
+        self._sources = sorted({source for source, _ in self._lanes}) if partitions is not None else sorted(settings.sources)
+        self._unsettled: dict[str, int] = {}
+        self._unknown: dict[str, int] = {}
+        self._conflicts: dict[str, int] = {}
         self._cap = LabelCap(settings)
         self._start = NEVER
         self._waiting: list[Rows] = []
@@ -75,13 +90,18 @@ class Merger:
         """First bucket that is not closed; None while a partition has not spoken."""
         return None if self._start == NEVER else self._start
 
-    def feed(self, block: Block) -> Closed | None:
-        """Take a block; one heard before changes nothing, a gap before it counts as unread.
+    @property
+    def conflicts(self) -> dict[str, int]:
+        """By source, buckets that came again with other numbers; the first copy counts."""
+        return dict(self._conflicts)
+
+    def feed(self, record: Block | Partitions | Vacant) -> Closed | None:
+        """Take a block; one heard before changes nothing, a gap before it counts as unread. Or take a mark about partitions.
 
         Parameters
         ----------
-        block : Block
-            Of one of the partitions given, in their own order.
+        record : Block, Partitions or Vacant
+            Of a partition that is known, those of one in their own order.
 
         Returns
         -------
@@ -91,21 +111,29 @@ class Merger:
         Raises
         ------
         RollguardError
-            If the partition is not one of those given (`unknown_partition`).
+            If the partition is not one that is known (`unknown_partition`).
         """
-        lane = self._lanes.get((block.source, block.partition))
+        if isinstance(record, Partitions):
+            return self._grow(record)
+        lane = self._lanes.get((record.source, record.partition))
         if lane is None:
-            text = f"{block.source}[{block.partition}]: a block of a partition that the merger was not told of. Expected one of {list(self._lanes)}."
+            text = f"{record.source}[{record.partition}]: a block of a partition that the merger was not told of. Expected one of {list(self._lanes)}."
             raise RollguardError(text, code="unknown_partition")
-        if block.frontier <= lane.frontier:
+        if isinstance(record, Vacant):
+            return self._occupy(lane, vacant=record.vacant)
+        self._compare(lane, record)
+        if record.frontier <= lane.frontier:
             return None
-        self._wait(block, lane.frontier)
-        if lane.frontier == NEVER:
-            lane.since = block.since
+        self._wait(record, lane.frontier, copied=lane.since != NEVER)
+        for metric in record.lacks:
+            self._unknown[metric] = max(self._unknown.get(metric, NEVER), record.frontier)
+        if lane.since == NEVER:
+            # What it has not spoken of before its first record is zero.
+            lane.since = record.since
         else:
-            lane.say(lane.frontier, block.since, "unread")
-        lane.say(max(block.since, lane.frontier), block.frontier, block.why)
-        lane.frontier = block.frontier
+            lane.say(lane.frontier, record.since, "unread")
+        lane.say(max(record.since, lane.frontier), record.frontier, record.why)
+        lane.frontier, lane.vacant = record.frontier, False
         return self._close()
 
     def snapshot(self) -> bytes:
@@ -113,7 +141,11 @@ class Merger:
         rows, keys = renumbered(Rows.together(self._waiting), self._waiting_keys)
         state = _State(
             start=self._start,
+            sources=self._sources,
             lanes=[(source, partition, lane) for (source, partition), lane in self._lanes.items()],
+            unsettled=dict(sorted(self._unsettled.items())),
+            unknown=dict(sorted(self._unknown.items())),
+            conflicts=dict(sorted(self._conflicts.items())),
             keys=list(self._keys),
             waiting_keys=list(keys),
             waiting=packed_rows(rows),
@@ -131,8 +163,10 @@ class Merger:
             If it is damaged, or of another version or settings.
         """
         state = unpacked(_STAGE, settings, data, _State)
-        merger = cls(settings, [(source, partition) for source, partition, _ in state.lanes])
+        merger = cls(settings)
         merger._lanes = {(source, partition): lane for source, partition, lane in state.lanes}
+        merger._sources = state.sources
+        merger._unsettled, merger._unknown, merger._conflicts = state.unsettled, state.unknown, state.conflicts
         merger._start = state.start
         merger._keys = tuple(state.keys)
         merger._numbers = {key: at for at, key in enumerate(state.keys)}
@@ -143,11 +177,14 @@ class Merger:
         merger._cap.resume(state.cap)
         return merger
 
-    def _wait(self, block: Block, heard: int) -> None:
+    def _wait(self, block: Block, heard: int, *, copied: bool) -> None:
         """Put the block's rows from bucket `heard` on among those that wait."""
         rows = block.rows()
         if block.since < heard:
-            rows = rows.cut(heard)[1]
+            missed, rows = rows.cut(heard)
+            if len(missed) and not copied:
+                # The first records of a new partition: their buckets were closed without them.
+                self._unsettle(block.source)
         if len(rows) == 0:
             return
         codes = self._codes
@@ -161,12 +198,13 @@ class Merger:
             self._waiting[-1] = Rows.together([self._waiting[-1], last]).summed()
 
     def _close(self) -> Closed | None:
-        end = min(lane.frontier for lane in self._lanes.values())
-        if end == NEVER:
+        holding = [lane for lane in self._lanes.values() if not lane.vacant]
+        end = min((lane.frontier for lane in holding), default=NEVER)
+        if end == NEVER or len({source for source, _ in self._lanes}) < len(self._sources):
             return None
         if self._start == NEVER:
-            self._start = min(lane.since for lane in self._lanes.values())
-            for lane in self._lanes.values():
+            self._start = min(lane.since for lane in holding)
+            for lane in holding:
                 if lane.since > self._start:
                     lane.spans.insert(0, (self._start, lane.since, "unread"))
         start = self._start
@@ -176,12 +214,53 @@ class Merger:
         self._waiting = [after for _, after in cuts if len(after)]
         rows = Rows.together([before for before, _ in cuts if len(before)]).summed()
         rows = self._numbered(*self._cap.fold(rows, self._waiting_keys))
-        missing, silent = self._flags(start, end, "unread"), self._flags(start, end, "silent")
+        flags = self._flags(start, end, "unread"), self._flags(start, end, "silent")
+        buckets = np.arange(start, end)
+        unsettled = {source: buckets < until for source, until in self._unsettled.items() if until > start}
+        unknown = {metric: buckets < until for metric, until in self._unknown.items() if until > start}
         for lane in self._lanes.values():
             lane.spans = [(max(since, end), until, why) for since, until, why in lane.spans if until > end]
         self._start = end
         self._prune()
-        return Closed(start, end, self._keys, rows.bucket, rows.measure, rows.key, rows.bin, rows.value, missing, silent)
+        return Closed(start, end, self._keys, rows.bucket, rows.measure, rows.key, rows.bin, rows.value, *flags, unsettled, unknown)
+
+    def _grow(self, mark: Partitions) -> Closed | None:
+        """Take the set of a source's partitions. New ones hold everything back until they speak; those that are gone hold nothing."""
+        known = {number for source, number in self._lanes if source == mark.source}
+        wanted = set(range(mark.count))
+        if known == wanted:
+            return None
+        if known:
+            self._unsettle(mark.source)
+        lanes = {place: lane for place, lane in self._lanes.items() if place[0] != mark.source or place[1] in wanted}
+        lanes |= {(mark.source, number): _Lane(frontier=self._start) for number in wanted - known}
+        self._lanes = dict(sorted(lanes.items()))
+        return self._close()
+
+    def _occupy(self, lane: _Lane, *, vacant: bool) -> Closed | None:
+        """Take that a partition has never held a record, or holds its first; one that has spoken has."""
+        if lane.since != NEVER or lane.vacant == vacant:
+            return None
+        lane.vacant, lane.frontier = vacant, self._start
+        return self._close()
+
+    def _unsettle(self, source: str) -> None:
+        if self._start != NEVER:
+            span_ms = self._settings.sources[source].lateness_ms + UNSETTLED_MS
+            self._unsettled[source] = self._start + -(-span_ms // self._settings.bucket_ms)
+
+    def _compare(self, lane: _Lane, block: Block) -> None:
+        """Hold a block's buckets that were heard before against what was said then, and remember the others."""
+        oldest = max(block.frontier, lane.frontier) - REMEMBER_MS // self._settings.bucket_ms
+        digests = _digests(block)
+        if lane.since != NEVER:
+            again = range(max(block.since, oldest, lane.since), min(block.frontier, lane.frontier))
+            differ = sum(lane.digests.get(bucket, b"") != digests.get(bucket, b"") for bucket in again)
+            if differ:
+                self._conflicts[block.source] = self._conflicts.get(block.source, 0) + differ
+                self._unsettle(block.source)
+        kept = {bucket: digest for bucket, digest in lane.digests.items() if bucket >= oldest}
+        lane.digests = kept | {bucket: digest for bucket, digest in digests.items() if bucket >= max(oldest, lane.frontier)}
 
     def _numbered(self, rows: Rows, keys: Sequence[Key]) -> Rows:
         """Give keys numbers by first bucket, then by value, behind those numbered before."""
@@ -205,6 +284,7 @@ class Merger:
     def _flags(self, start: int, end: int, why: Why) -> dict[str, Bools]:
         flags = {source: np.zeros(end - start, dtype=np.bool_) for source in self._sources}
         for (source, _), lane in self._lanes.items():
+            flags[source] |= lane.vacant and why == "silent"
             for since, until, each in lane.spans:
                 if each == why:
                     flags[source][max(since - start, 0) : max(until - start, 0)] = True
@@ -217,3 +297,14 @@ class Merger:
         if len(keys) <= len(self._waiting_keys) // 2:
             self._waiting, self._waiting_keys = ([rows] if len(rows) else []), list(keys)
             self._codes = {key: at for at, key in enumerate(keys)}
+
+
+def _digests(block: Block) -> dict[int, bytes]:
+    """By bucket with something in it, a digest of its sums over all labels: folding labels at another time is no contradiction."""
+    rows = block.rows().with_keys(np.zeros(len(block), dtype=np.int32)).summed()
+    buckets, first = np.unique(rows.bucket, return_index=True)
+    found = {}
+    for bucket, start, end in zip(buckets.tolist(), first.tolist(), [*first[1:].tolist(), len(rows)][: len(first)], strict=True):
+        columns = (rows.measure[start:end].astype("<i2"), rows.bin[start:end].astype("<i2"), rows.value[start:end].astype("<i8"))
+        found[bucket] = hashlib.blake2b(b"".join(column.tobytes() for column in columns), digest_size=8).digest()
+    return found

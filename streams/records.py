@@ -1,14 +1,14 @@
 """What leaves the room: blocks, closed buckets, dead letters, counts, and what a broken snapshot is called."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, Self
 
 import msgspec
 
 from rollguard.config import RollguardError
 from rollguard.streams.rows import Bools, Codes, Ints, Key, Rows, Shorts
 
-__all__ = ["Block", "Closed", "DeadLetter", "IngestCounts", "Ingested", "SnapshotError", "Why"]
+__all__ = ["Block", "Closed", "DeadLetter", "IngestCounts", "Ingested", "Partitions", "Resume", "SnapshotError", "Vacant", "Why"]
 
 Why = Literal["advance", "silent", "unread"]
 
@@ -85,6 +85,10 @@ class Block:
         Label values, ascending; `key` is a place in it.
     bucket, measure, key, bin, value : (n,) int64, int16, int32, int16, int64
         As in `Rows`: sorted by bucket, measure, key and bin, no cell twice. `value` in events or units of 1/scale.
+    offset : int
+        The next record to be read when it closed them; -1: not known.
+    lacks : tuple of str
+        Metrics of its source that it says nothing of: it was made under settings that did not have them, or meant something else by them.
     """
 
     source: str
@@ -98,6 +102,8 @@ class Block:
     key: Codes
     bin: Shorts
     value: Ints
+    offset: int = -1
+    lacks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.bucket)
@@ -105,6 +111,69 @@ class Block:
     def rows(self) -> Rows:
         """Its columns."""
         return Rows(self.bucket, self.measure, self.key, self.bin, self.value)
+
+
+class Partitions(msgspec.Struct, frozen=True, kw_only=True):
+    """The set of a source's partitions, as a mark in the log of blocks.
+
+    Attributes
+    ----------
+    source : str
+    count : int
+        They are numbered from 0 up to, not with, this.
+    """
+
+    source: str
+    count: int
+
+
+class Vacant(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a partition has ever held a record, as a mark in the log of blocks: an empty one holds nothing back.
+
+    Attributes
+    ----------
+    source, partition : str, int
+    vacant : bool
+        False: its first record is being read.
+    """
+
+    source: str
+    partition: int
+    vacant: bool
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a partition has to be read again, and how its ingest stood there: all that a crash would lose is made again from it.
+
+    Attributes
+    ----------
+    offset : int
+        The smallest that an open bucket holds anything of, else the next one.
+    frontier, mark_ms, window : int, int, list of int
+        As they stood at that offset.
+    silences : list of (int, int)
+        Offset and frontier of each time that it moved since without an event.
+    sent : int
+        Nothing of buckets before this is sent again.
+    skew_ms : int or None
+        Event time less the log's own time, median of the last records.
+    last_ms : int or None
+        The log's own time of the last record.
+    """
+
+    offset: int
+    frontier: int
+    mark_ms: int
+    window: list[int]
+    silences: list[tuple[int, int]]
+    sent: int
+    skew_ms: int | None
+    last_ms: int | None
+
+    def heard(self, block: Block) -> Self:
+        """Take in a block of the partition that was sent after this was kept."""
+        moved = [] if block.why == "advance" or block.offset <= self.offset else [(block.offset, block.frontier)]
+        return msgspec.structs.replace(self, sent=max(self.sent, block.frontier), silences=[*self.silences, *moved])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,8 +196,11 @@ class Closed:
         Every key so far, numbered by first bucket, then by value; it only grows at its end.
     bucket, measure, key, bin, value : (n,) int64, int16, int32, int16, int64
         As in `Rows`: sorted by bucket, measure, key and bin, no cell twice. `value` in events or units of 1/scale.
-    missing, silent : dict of source to (end - start,) bool
-        Whether any partition of the source could not be read in that bucket, or closed it without an event to tell the time.
+    missing, silent, unsettled : dict of source to (end - start,) bool
+        Whether any partition of the source could not be read in that bucket, or closed it without an event to tell the time; whether its
+        partitions have grown or contradicted themselves lately.
+    unknown : dict of metric to (end - start,) bool
+        Whether the bucket was counted before the metric had its present meaning: nothing is known of it.
     """
 
     start: int
@@ -141,6 +213,8 @@ class Closed:
     value: Ints
     missing: dict[str, Bools]
     silent: dict[str, Bools]
+    unsettled: dict[str, Bools] = field(default_factory=dict)
+    unknown: dict[str, Bools] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.bucket)
