@@ -2,8 +2,9 @@
 
 from rollguard.incidents.blame import probability_without
 from rollguard.incidents.changes import ChangeRefusedError, sightings
-from rollguard.incidents.desk import Desk, LogRecord
-from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, RolledBack, Suspect
+from rollguard.incidents.desk import Desk
+from rollguard.incidents.log import LogCodec, LogError, LogRecord
+from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Pulse, Rollback, RolledBack, Suspect
 
 __all__ = [
     "ChangeRefusedError",
@@ -13,7 +14,10 @@ __all__ = [
     "Entry",
     "IncidentState",
     "Kill",
+    "LogCodec",
+    "LogError",
     "LogRecord",
+    "Pulse",
     "Rollback",
     "RolledBack",
     "Suspect",

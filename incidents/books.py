@@ -27,13 +27,13 @@ class Sums:
     ----------
     observed, expected, variance, slack : (n_series,) float64
         As in `Account`, added up; `slack` is the baseline's own error over the span, in events: it does not average out.
-    buckets, missing, silent : int
-        Buckets in the span, and how many of them are missing or silent.
+    buckets, missing, silent, unsettled : int
+        Buckets in the span, and how many of them are missing, silent or unsettled.
     events, doubtful : float
         As in `Account`, added up.
     """
 
-    __slots__ = ("buckets", "doubtful", "events", "expected", "missing", "observed", "silent", "slack", "variance")
+    __slots__ = ("buckets", "doubtful", "events", "expected", "missing", "observed", "silent", "slack", "unsettled", "variance")
 
     def __init__(self, n_series: int) -> None:
         self.observed: Floats = np.zeros(n_series)
@@ -43,6 +43,7 @@ class Sums:
         self.buckets = 0
         self.missing = 0
         self.silent = 0
+        self.unsettled = 0
         self.events = 0.0
         self.doubtful = 0.0
 
@@ -60,6 +61,7 @@ class Sums:
         self.buckets += 1
         self.missing += account.missing
         self.silent += account.silent
+        self.unsettled += account.unsettled
         self.events += account.events
         self.doubtful += account.doubtful
 

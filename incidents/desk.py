@@ -16,20 +16,20 @@ from rollguard.incidents.aftermath import outcome_of
 from rollguard.incidents.assess import Assessment, assess
 from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
+from rollguard.incidents.gaps import Gap, Gaps
 from rollguard.incidents.history import Ailing, History
 from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
+from rollguard.incidents.log import LogRecord
 from rollguard.incidents.onset import Moment
 from rollguard.incidents.policy import LAG_WINDOW_MIN, judge
-from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Kill, Rollback, RolledBack, Suspect
+from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Pulse, Rollback, RolledBack, Suspect
 from rollguard.incidents.tally import Cell
 from rollguard.incidents.trial import Trial
 from rollguard.incidents.trials import Trials
 from rollguard.streams import StateCodec
 
-__all__ = ["Desk", "LogRecord"]
-
-LogRecord = ChangeSeen | Kill | RolledBack | Signal | Tick
+__all__ = ["Desk"]
 
 #: Ticks kept: how far back an incident's onset may lie and still be counted from.
 KEEP_MS = 6 * 3_600_000
@@ -64,6 +64,7 @@ class Desk:
         self.incidents: list[Incident] = []
         self.history = History()
         self.trials = Trials(settings)
+        self.gaps = Gaps()
 
     def feed(self, records: Iterable[LogRecord]) -> list[Entry]:
         """Take records of the log, in order.
@@ -89,6 +90,10 @@ class Desk:
                 self.changes.add(record)
             elif isinstance(record, RolledBack):
                 self._undone(record)
+            elif isinstance(record, Pulse):
+                # Before the first bucket there is no time that could stand still.
+                if self.books.now is not None:
+                    out += self.gaps.pulse(record, self.settings, (self.books.now + 1) * self.settings.bucket_ms)
             else:
                 self.history.kill_switch = record.on
         return out
@@ -198,6 +203,7 @@ class Desk:
         self.books.add(tick)
         at_ms = self._at_ms(tick.bucket)
         self.changes.learn(at_ms)
+        out += self.gaps.tick(tick, self.settings, at_ms)
         if tick.bucket % max(TIDY_MS // self.settings.bucket_ms, 1) == 0:
             self._tidy(at_ms)
         away: set[SeriesName] = set().union(*(incident.away for incident in self.incidents))
@@ -330,11 +336,11 @@ class Desk:
         return Mode.APPROVE if mode is Mode.AUTO and service in self.history.distrusted else mode
 
 
-_STATE = ("books", "changes", "history", "incidents", "trials")
+_STATE = ("books", "changes", "gaps", "history", "incidents", "trials")
 _CODEC = StateCodec(
     "desk",
     (
-        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, History, Incident, IncidentState, Moment, Reach, Rollback, SeriesName, Signal,
+        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, Gap, Gaps, History, Incident, IncidentState, Moment, Reach, Rollback, SeriesName, Signal,
         Split, Sums, Suspect, Tick, Trial, Trials, VersionSums,
     ),
 )  # fmt: skip

@@ -64,6 +64,8 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
         if lately.doubtful >= max(DOUBT_LEAST, DOUBT_SHARE * (lately.events + lately.doubtful)):
             of = f"{lately.events + lately.doubtful:.0f} events of the last {DOUBT_MIN} min"
             why.append(f"{metric}: {lately.doubtful:.0f} of the {of} came too late or were refused")
+        if sums.unsettled:
+            why.append(f"{metric}: the partitions of its topics have grown or contradict themselves, so its numbers are not settled")
         doubtful += [metric] * bool(why)
         notes += why
         if metric not in incident.metrics:
@@ -77,6 +79,14 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
             notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
         elif mostly:
             notes.append(f"{metric}: {since.silent} of the {since.buckets} buckets since its onset are without any event")
+    if _all_silent(books, settings, bucket, whole):
+        notes.append(f"no source at all has had an event in the last {WHOLE_MIN} min: the pipe that brings events is more likely broken than the shop")
     if feed_silent:
         notes.append("changes: the feed is silent, so what changed is unknown")
     return Quality(tuple(doubtful), tuple(silent), tuple(notes))
+
+
+def _all_silent(books: Books, settings: Settings, bucket: int, whole: int) -> bool:
+    """Whether every source that was ever seen has been silent for the last minutes."""
+    sums = [books.window(metric, bucket - whole + 1, bucket) for metric in settings.metrics if books.series(metric)]
+    return len(settings.sources) > 1 and bool(sums) and all(0 < each.buckets == each.silent for each in sums)

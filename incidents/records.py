@@ -15,6 +15,7 @@ __all__ = [
     "Entry",
     "IncidentState",
     "Kill",
+    "Pulse",
     "Rollback",
     "RolledBack",
     "Suspect",
@@ -93,6 +94,18 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
     """An operator's kill switch: no automatic action while it is on."""
 
     on: bool
+
+
+class Pulse(msgspec.Struct, frozen=True, kw_only=True):
+    """No bucket has closed for a minute, by the clock on the wall: event time stands still.
+
+    Attributes
+    ----------
+    at_ms : int
+        When this was seen, epoch ms UTC.
+    """
+
+    at_ms: int
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True):

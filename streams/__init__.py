@@ -9,9 +9,12 @@ from rollguard.streams.records import Block, Closed, DeadLetter, IngestCounts, I
 from rollguard.streams.refusal import Refusal
 from rollguard.streams.rows import Key
 from rollguard.streams.state import StateCodec
+from rollguard.streams.wire import BlockCodec, BlockRecord, WireError
 
 __all__ = [
     "Block",
+    "BlockCodec",
+    "BlockRecord",
     "Closed",
     "DeadLetter",
     "Decoded",
@@ -30,6 +33,7 @@ __all__ = [
     "StateCodec",
     "Vacant",
     "Why",
+    "WireError",
     "bin_middle",
     "bin_of",
     "measures",

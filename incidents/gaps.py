@@ -1,0 +1,122 @@
+"""Gaps in the data: what cannot be read, and a time that stands still. A person is told; nothing is ever done about one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rollguard.config import Mode, Settings
+from rollguard.detectors import Tick
+from rollguard.incidents.records import Action, Decision, Entry, IncidentState, Pulse
+
+__all__ = ["Gap", "Gaps"]
+
+#: A gap that lasts for so long is told.
+GAP_MS = 2 * 60_000
+
+
+@dataclass(slots=True)
+class Gap:
+    """Something is not known since a while.
+
+    Attributes
+    ----------
+    since_ms : int
+        Event time of its first bucket; of a time that stands still, where it stands.
+    told : str or None
+        Id of its incident, once it was told.
+    """
+
+    since_ms: int
+    told: str | None = None
+
+
+@dataclass(slots=True)
+class Gaps:
+    """The gaps that are open.
+
+    Attributes
+    ----------
+    read : set of str
+        Sources that have been read once: what never was is not missed.
+    open : dict of str to Gap
+        By source; "" is a time that stands still.
+    """
+
+    read: set[str] = field(default_factory=set)
+    open: dict[str, Gap] = field(default_factory=dict)
+
+    def tick(self, tick: Tick, settings: Settings, at_ms: int) -> list[Entry]:
+        """Take a closed bucket: time goes on, and each source of it could be read or not."""
+        out = self._end("", at_ms)
+        missing: dict[str, bool] = {}
+        for account in tick.accounts:
+            source = settings.metrics[account.metric].source
+            # A ratio is missing where either of its sources is; what a source is itself, its own metrics say.
+            missing[source] = missing.get(source, True) and account.missing
+        bucket_ms = settings.bucket_ms
+        for source, gone in sorted(missing.items()):
+            if not gone:
+                self.read.add(source)
+                out += self._end(source, at_ms)
+            elif source in self.read:
+                gap = self.open.setdefault(source, Gap(tick.bucket * bucket_ms))
+                if gap.told is None and (tick.bucket + 1) * bucket_ms - gap.since_ms >= GAP_MS:
+                    out += self._begin(source, gap, settings, at_ms)
+        return out
+
+    def pulse(self, pulse: Pulse, settings: Settings, frontier_ms: int) -> list[Entry]:
+        """Take that no bucket has closed for a minute."""
+        gap = self.open.setdefault("", Gap(frontier_ms))
+        return self._begin("", gap, settings, pulse.at_ms) if gap.told is None else []
+
+    def _begin(self, source: str, gap: Gap, settings: Settings, at_ms: int) -> list[Entry]:
+        gap.told = f"gap/{source or 'time'}/{gap.since_ms}"
+        if source:
+            text = f"{source}: its topic cannot be read since this began, so what its customers feel is unknown, not well"
+        else:
+            text = "no bucket closes any more: events do not arrive, or ingest and detect stand still; nothing can be found until they go on"
+        state = _state(gap, at_ms, None, text, tuple(sorted(name for name, metric in settings.metrics.items() if metric.source == source)))
+        page: Action = "observe" if (settings.mode or Mode.OBSERVE) is Mode.OBSERVE else "page"
+        return [_entry("opened", gap, at_ms, state), _decided(gap, Decision(at_ms=at_ms, action=page, target=None, reasons=(text,)))]
+
+    def _end(self, source: str, at_ms: int) -> list[Entry]:
+        gap = self.open.pop(source, None)
+        if gap is None or gap.told is None:
+            return []
+        text = f"{source}: its topic is read again" if source else "buckets close again"
+        return [_entry("closed", gap, at_ms, _state(gap, at_ms, at_ms, text, ()))]
+
+
+def _state(gap: Gap, at_ms: int, closed_at_ms: int | None, text: str, metrics: tuple[str, ...]) -> IncidentState:
+    nothing = (0.0, 0.0)
+    return IncidentState(
+        incident_id=gap.told or "",
+        opened_at_ms=at_ms,
+        onset_ms=gap.since_ms,
+        closed_at_ms=closed_at_ms,
+        state="open" if closed_at_ms is None else "closed",
+        verdict="inconclusive",
+        metrics=metrics,
+        regions=(),
+        services=(),
+        suspects=(),
+        no_change_probability=1.0,
+        orders_lost=0.0,
+        orders_lost_interval=nothing,
+        orders_lost_per_minute=0.0,
+        orders_lost_per_minute_interval=nothing,
+        saved_by_rollback=0.0,
+        saved_by_rollback_interval=nothing,
+        cost="what it cost is unknown: nothing was counted",
+        symptoms=(text,),
+        data_quality=(text,),
+    )
+
+
+def _entry(event: Literal["opened", "closed"], gap: Gap, at_ms: int, state: IncidentState) -> Entry:
+    return Entry(at_ms=at_ms, event=event, incident_id=gap.told or "", incident=state)
+
+
+def _decided(gap: Gap, decision: Decision) -> Entry:
+    return Entry(at_ms=decision.at_ms, event="decided", incident_id=gap.told or "", decision=decision)
