@@ -25,10 +25,13 @@ class Gap:
         Event time of its first bucket; of a time that stands still, where it stands.
     told : str or None
         Id of its incident, once it was told.
+    told_ms : int or None
+        When that was.
     """
 
     since_ms: int
     told: str | None = None
+    told_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -71,12 +74,12 @@ class Gaps:
         return self._begin("", gap, settings, pulse.at_ms) if gap.told is None else []
 
     def _begin(self, source: str, gap: Gap, settings: Settings, at_ms: int) -> list[Entry]:
-        gap.told = f"gap/{source or 'time'}/{gap.since_ms}"
+        gap.told, gap.told_ms = f"gap/{source or 'time'}/{gap.since_ms}", at_ms
         if source:
             text = f"{source}: its topic cannot be read since this began, so what its customers feel is unknown, not well"
         else:
             text = "no bucket closes any more: events do not arrive, or ingest and detect stand still; nothing can be found until they go on"
-        state = _state(gap, at_ms, None, text, tuple(sorted(name for name, metric in settings.metrics.items() if metric.source == source)))
+        state = _state(gap, None, text, tuple(sorted(name for name, metric in settings.metrics.items() if metric.source == source)))
         page: Action = "observe" if (settings.mode or Mode.OBSERVE) is Mode.OBSERVE else "page"
         return [_entry("opened", gap, at_ms, state), _decided(gap, Decision(at_ms=at_ms, action=page, target=None, reasons=(text,)))]
 
@@ -85,14 +88,14 @@ class Gaps:
         if gap is None or gap.told is None:
             return []
         text = f"{source}: its topic is read again" if source else "buckets close again"
-        return [_entry("closed", gap, at_ms, _state(gap, at_ms, at_ms, text, ()))]
+        return [_entry("closed", gap, at_ms, _state(gap, at_ms, text, ()))]
 
 
-def _state(gap: Gap, at_ms: int, closed_at_ms: int | None, text: str, metrics: tuple[str, ...]) -> IncidentState:
+def _state(gap: Gap, closed_at_ms: int | None, text: str, metrics: tuple[str, ...]) -> IncidentState:
     nothing = (0.0, 0.0)
     return IncidentState(
         incident_id=gap.told or "",
-        opened_at_ms=at_ms,
+        opened_at_ms=gap.told_ms or 0,
         onset_ms=gap.since_ms,
         closed_at_ms=closed_at_ms,
         state="open" if closed_at_ms is None else "closed",

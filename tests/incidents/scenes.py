@@ -232,6 +232,11 @@ def decisions(entries: Iterable[Entry], action: str | None = None) -> list[Decis
     return [e.decision for e in entries if e.decision is not None and (action is None or e.decision.action == action)]
 
 
+def of_harm(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries that speak of harm, not of a gap in the data."""
+    return [entry for entry in entries if not entry.incident_id.startswith("gap/")]
+
+
 def played(shop: Shop, records: Iterable[ChangeSeen | Signal], last: int = START + 20 * MINUTE) -> list[Entry]:
     """What a fresh desk says of ten minutes before the start, and until a bucket."""
     return Desk(shop.settings).feed(shop.log(START - 10 * MINUTE, last, records))

@@ -6,7 +6,7 @@ import pytest
 
 from rollguard.detectors import Signal
 from rollguard.incidents import ChangeSeen, Desk, Entry, LogRecord, RolledBack
-from tests.incidents.scenes import HOUR_MS, KNOWN, MINUTE, ONSET, START, START_MS, Hurt, Shop, at_ms, decisions, deploy, regional
+from tests.incidents.scenes import HOUR_MS, KNOWN, MINUTE, ONSET, START, START_MS, Hurt, Shop, at_ms, decisions, deploy, of_harm, regional
 
 DONE = KNOWN + MINUTE
 
@@ -62,7 +62,7 @@ def test_a_rollback_of_which_nobody_says_that_it_was_done_is_not_judged() -> Non
 def test_without_data_nothing_is_said_of_whether_it_helped(gap: range) -> None:
     shop = Shop(missing={"orders": gap})
     _, entries = told(shop, [*regional(shop), *deploy()], done=True)
-    assert [decision.action for decision in decisions(entries)] == ["page", "rollback"]
+    assert [decision.action for decision in decisions(of_harm(entries))] == ["page", "rollback"]
 
 
 def test_what_has_half_come_back_has_not_come_back() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.incidents.scenes import KNOWN, MINUTE, MINUTE_MS, ONSET, START, START_MS, Hurt, Shop, decisions, deploy, played, regional
+from tests.incidents.scenes import KNOWN, MINUTE, MINUTE_MS, ONSET, START, START_MS, Hurt, Shop, decisions, deploy, of_harm, played, regional
 
 REGIONS = ("eu-west", "us-east", "ap-south")
 
@@ -45,7 +45,9 @@ def test_a_symptom_that_is_older_than_the_change_is_not_its_doing(minutes: int) 
 
 def test_a_missing_source_is_no_fall_and_a_silent_one_pages_and_is_not_acted_on() -> None:
     gap = range(ONSET, START + 30 * MINUTE)
-    assert played(Shop(missing=dict.fromkeys(("orders", "errors", "promised_minutes"), gap)), deploy()) == []
+    missing = played(Shop(missing=dict.fromkeys(("orders", "errors", "promised_minutes"), gap)), deploy())
+    assert of_harm(missing) == []
+    assert {entry.incident_id.split("/")[1] for entry in missing} == {"orders", "errors", "deliveries"}
     entries = played(Shop(silent={"orders": gap}), deploy(regions=[None]))
     assert decisions(entries, "page")
     assert decisions(entries, "rollback") == []

@@ -15,7 +15,7 @@ from rollguard.incidents.books import Books
 from rollguard.incidents.changes import ChangeBook
 from rollguard.incidents.ratios import Counted, against_baseline, against_control, factors_of
 from rollguard.incidents.trials import Trials
-from tests.incidents.scenes import HOUR_MS, MINUTE, MINUTE_MS, ONSET, START, START_MS, Hurt, Shop, at_ms, decisions, deploy, played, settings_with
+from tests.incidents.scenes import HOUR_MS, MINUTE, MINUTE_MS, ONSET, START, START_MS, Hurt, Shop, at_ms, decisions, deploy, of_harm, played, settings_with
 
 ALPHA = 0.01
 Floats = npt.NDArray[np.float64]
@@ -144,7 +144,7 @@ def test_what_hurts_everywhere_alike_is_not_laid_at_the_door_of_a_change_to_one_
 
 def test_a_missing_bucket_says_nothing() -> None:
     hurts = [Hurt("orders", 0.6, ONSET, where={"region": "eu-west"})]
-    assert entries_of(Shop(hurts=hurts, missing={"orders": range(ONSET, START + 30 * MINUTE)}), deploy()) == []
+    assert of_harm(entries_of(Shop(hurts=hurts, missing={"orders": range(ONSET, START + 30 * MINUTE)}), deploy())) == []
 
 
 def test_a_second_wave_goes_on_with_the_same_trial() -> None:
