@@ -136,7 +136,8 @@ class LogCodec:
         try:
             found = _DECODER.decode(value)
             if not isinstance(found, _Tick):
-                return found.it
+                record: LogRecord = found.it
+                return record
             return Tick(bucket=found.bucket, ready=found.ready, accounts=tuple(self._read(account) for account in found.accounts))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
             raise LogError(f"no record of the signals log: {error}") from error

@@ -11,6 +11,7 @@ from rollguard.streams.bins import bin_of
 from rollguard.streams.cap import OTHER, CapState, LabelCap
 from rollguard.streams.decode import Decoded, Decoder
 from rollguard.streams.fixed import units
+from rollguard.streams.layout import LATEST_MS
 from rollguard.streams.measure import Measure
 from rollguard.streams.records import Block, DeadLetter, IngestCounts, Ingested, Resume, Why
 from rollguard.streams.rows import Bools, Codes, Ints, Key, Rows, renumbered
@@ -316,7 +317,9 @@ class Ingest:
     def _not_ahead(self, decoded: Decoded, timestamps_ms: Ints | None, refused: dict[int, tuple[str, str]]) -> Ints:
         """Places of the events that are not refused as `future`; without a log's own time there is nothing to compare with."""
         if timestamps_ms is not None:
-            limits_ms = np.asarray(timestamps_ms, dtype=np.int64)[decoded.index] + self._ahead_ms
+            stamps_ms = np.asarray(timestamps_ms, dtype=np.int64)[decoded.index]
+            # A record may have no time of the log's; then nothing is known against its event's.
+            limits_ms = np.where(stamps_ms < 0, LATEST_MS, stamps_ms + self._ahead_ms)
         elif self._end_ms is not None:
             limits_ms = np.full(len(decoded.index), self._end_ms + self._ahead_ms, dtype=np.int64)
         else:

@@ -7,8 +7,9 @@ import msgspec
 
 from rollguard.config import RollguardError
 from rollguard.streams.rows import Bools, Codes, Ints, Key, Rows, Shorts
+from rollguard.streams.watermark import NEVER
 
-__all__ = ["Block", "Closed", "DeadLetter", "IngestCounts", "Ingested", "Partitions", "Resume", "SnapshotError", "Vacant", "Why"]
+__all__ = ["Block", "Closed", "DeadLetter", "IngestCounts", "Ingested", "Partitions", "Resume", "SnapshotError", "Vacant", "Why", "rescaled"]
 
 Why = Literal["advance", "silent", "unread"]
 
@@ -162,18 +163,39 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     offset: int
-    frontier: int
-    mark_ms: int
-    window: list[int]
-    silences: list[tuple[int, int]]
-    sent: int
-    skew_ms: int | None
-    last_ms: int | None
+    frontier: int = NEVER
+    mark_ms: int = NEVER
+    window: list[int] = []
+    silences: list[tuple[int, int]] = []
+    sent: int = NEVER
+    skew_ms: int | None = None
+    last_ms: int | None = None
+
+    def restarted(self, offset: int) -> Self:
+        """Read anew from an offset, as what lay before it is gone; what was sent is not sent again."""
+        return msgspec.structs.replace(self, offset=offset, frontier=NEVER, mark_ms=NEVER, window=[], silences=[])
+
+    def in_buckets(self, theirs_ms: int, ours_ms: int) -> Self:
+        """Count frontiers in buckets of another length, so that nothing is told twice."""
+        silences = [(offset, rescaled(frontier, theirs_ms, ours_ms)) for offset, frontier in self.silences]
+        frontier, sent = rescaled(self.frontier, theirs_ms, ours_ms), rescaled(self.sent, theirs_ms, ours_ms)
+        return msgspec.structs.replace(self, frontier=frontier, sent=sent, silences=silences)
 
     def heard(self, block: Block) -> Self:
         """Take in a block of the partition that was sent after this was kept."""
         moved = [] if block.why == "advance" or block.offset <= self.offset else [(block.offset, block.frontier)]
         return msgspec.structs.replace(self, sent=max(self.sent, block.frontier), silences=[*self.silences, *moved])
+
+
+def rescaled(frontier: int, theirs_ms: int, ours_ms: int) -> int:
+    """Count a frontier in buckets of another length: the first that is wholly open.
+
+    Examples
+    --------
+    >>> rescaled(7, 10_000, 60_000), rescaled(7, 10_000, 5_000)
+    (2, 14)
+    """
+    return frontier if frontier == NEVER or theirs_ms == ours_ms else -(-frontier * theirs_ms // ours_ms)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

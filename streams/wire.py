@@ -5,7 +5,7 @@ import numpy as np
 
 from rollguard.config import RollguardError, Settings, metric_hash
 from rollguard.streams.measure import Part, measures
-from rollguard.streams.records import Block, Partitions, SnapshotError, Vacant, Why
+from rollguard.streams.records import Block, Partitions, SnapshotError, Vacant, Why, rescaled
 from rollguard.streams.rows import Ints, Key, Rows
 from rollguard.streams.snapshot import PackedRows, packed_rows, unpacked_rows
 
@@ -14,6 +14,9 @@ __all__ = ["BlockCodec", "BlockRecord", "WireError"]
 BlockRecord = Block | Partitions | Vacant
 #: A measure by what it means: metric, part, source, and the hash of the metric; of a source's own measures "".
 _Meaning = tuple[str, Part, str, str]
+
+
+HOUR_MS = 3_600_000
 
 
 class WireError(RollguardError):
@@ -29,6 +32,7 @@ class _Block(msgspec.Struct, frozen=True, kw_only=True, tag="block", tag_field="
     frontier: int
     why: Why
     offset: int
+    bucket_ms: int
     table: msgspec.Raw
     keys: list[Key]
     rows: PackedRows
@@ -63,6 +67,7 @@ class BlockCodec:
         known = measures(settings)
         hashes = {name: metric_hash(settings, name) for name in settings.metrics}
         self._meanings: list[_Meaning] = [(each.metric, each.part, each.source, hashes.get(each.metric, "")) for each in known]
+        self._bucket_ms = settings.bucket_ms
         self._own = msgspec.Raw(msgspec.msgpack.encode(self._meanings))
         self._tables: dict[bytes, tuple[Ints | None, dict[str, tuple[str, ...]]]] = {bytes(self._own): (None, {})}
 
@@ -97,6 +102,7 @@ class BlockCodec:
                 frontier=record.frontier,
                 why=record.why,
                 offset=record.offset,
+                bucket_ms=self._bucket_ms,
                 table=self._own,
                 keys=list(record.keys),
                 rows=packed_rows(record.rows()),
@@ -121,6 +127,8 @@ class BlockCodec:
             table, lacks = self._meaning(bytes(found.table))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SnapshotError) as error:
             raise WireError(f"no record of the log of blocks: {error}") from error
+        if not 0 < found.bucket_ms <= HOUR_MS:
+            raise WireError("no record of the log of blocks: its buckets have no length that a bucket can have")
         if table is not None:
             rows = _renamed(rows, table)
         elif len(rows) and not 0 <= int(rows.measure.min()) <= int(rows.measure.max()) < len(self._meanings):
@@ -128,8 +136,8 @@ class BlockCodec:
         return Block(
             found.source,
             found.partition,
-            found.since,
-            found.frontier,
+            rescaled(found.since, found.bucket_ms, self._bucket_ms),
+            rescaled(found.frontier, found.bucket_ms, self._bucket_ms),
             found.why,
             tuple(found.keys),
             rows.bucket,
@@ -148,6 +156,7 @@ class BlockCodec:
             theirs = _TABLE.decode(raw)
             place = {meaning: number for number, meaning in enumerate(self._meanings)}
             lacks: dict[str, set[str]] = {}
+            # The hash of a metric holds the length of its buckets: of another length none means the same.
             for metric, _, source, _ in set(self._meanings) - set(theirs):
                 if metric:
                     lacks.setdefault(source, set()).add(metric)

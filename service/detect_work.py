@@ -1,0 +1,166 @@
+"""Detect around the log of blocks: merger and detectors, kept in the database, their signals and ticks in the signals log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+from rollguard.config import RollguardError, Settings
+from rollguard.detectors import Detect, Signal, Tick
+from rollguard.incidents import LogCodec
+from rollguard.service.ingest_work import dead_letter
+from rollguard.store import Store
+from rollguard.streams import BlockCodec, BlockRecord, Merger, SnapshotError, WireError
+from rollguard.streams.kafka import Logs, Outgoing
+
+__all__ = ["DetectStage", "DetectWork", "DetectWorks"]
+
+log = structlog.get_logger()
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True):
+    merger: bytes
+    detect: bytes
+
+
+class DetectStage:
+    """Merger and detectors as one stage: records of the log of blocks in, signals and ticks out.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.merger = Merger(settings)
+        self.detect = Detect(settings)
+
+    def feed(self, records: Iterable[BlockRecord]) -> list[Signal | Tick]:
+        """Take records of the log, in order.
+
+        Raises
+        ------
+        RollguardError
+            If a block is of a partition that no mark has told of.
+        """
+        out: list[Signal | Tick] = []
+        for record in records:
+            closed = self.merger.feed(record)
+            if closed is not None:
+                out += self.detect.feed(closed)
+        return out
+
+    def snapshot(self) -> bytes:
+        """All that later answers depend on; see `restore`."""
+        return msgspec.msgpack.encode(_State(merger=self.merger.snapshot(), detect=self.detect.snapshot()))
+
+    @classmethod
+    def restore(cls, settings: Settings, data: bytes) -> DetectStage:
+        """A stage that goes on as if it had never stopped.
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is damaged, or was made under other settings.
+        """
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SnapshotError(f"detect: snapshot refused: it is damaged ({error}). Read the log from its start.") from error
+        stage = cls(settings)
+        stage.merger, stage.detect = Merger.restore(settings, state.merger), Detect.restore(settings, state.detect)
+        return stage
+
+
+class DetectWorks:
+    """Opens the work of the log of blocks.
+
+    Parameters
+    ----------
+    settings : Settings
+    logs : Logs
+    store : Store
+    owner : str
+        Who we are, for those who look into the database.
+    """
+
+    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str) -> None:
+        self.settings = settings
+        self.logs = logs
+        self.store = store
+        self.owner = owner
+
+    async def open(self, partition: TopicPartition) -> DetectWork:
+        """Take the stage over, as it was last kept; where nothing fits, from the log's beginning."""
+        name = f"detect/{partition.partition}"
+        now_ms = self.settings.store.snapshot_ms
+        bounds = await self.logs.bounds(partition)
+        epoch = await asyncio.to_thread(self.store.claim, name, self.owner, now_ms)
+        kept = await asyncio.to_thread(self.store.newest, name)
+        stage, offset = DetectStage(self.settings), bounds.first
+        if kept is not None and not bounds.first <= kept.offset <= bounds.end:
+            log.error("snapshot_does_not_fit_the_log", stage=name, offset=kept.offset, first=bounds.first, end=bounds.end)
+        elif kept is not None:
+            try:
+                stage, offset = DetectStage.restore(self.settings, kept.state), kept.offset
+            except SnapshotError as error:
+                log.warning("snapshot_refused", stage=name, error=str(error))
+        return DetectWork(self, name, epoch, stage, offset)
+
+
+class DetectWork:
+    """The log of blocks, and the stage that reads it."""
+
+    def __init__(self, works: DetectWorks, name: str, epoch: int, stage: DetectStage, offset: int) -> None:
+        self.works = works
+        self.name = name
+        self.epoch = epoch
+        self.stage = stage
+        self.offset = offset
+        self.codec = BlockCodec(works.settings)
+        self.log_codec = LogCodec()
+        self._kept_offset = offset
+        self._kept_ms: int | None = None
+
+    def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> list[Outgoing]:
+        """Let the stage take records; what is no block is put away."""
+        if self._kept_ms is None:
+            self._kept_ms = now_ms
+        out: list[Outgoing] = []
+        for record in records:
+            try:
+                found = self.stage.feed([self.codec.decode(record.value or b"")])
+            except WireError as error:
+                out.append(dead_letter(record, source="blocks", reason="wire", detail=str(error)))
+                continue
+            except RollguardError as error:
+                if error.code != "unknown_partition":
+                    raise
+                out.append(dead_letter(record, source="blocks", reason=error.code, detail=str(error)))
+                continue
+            out += [Outgoing(topic="signals", key=self.log_codec.id_of(each).encode(), value=self.log_codec.encode(each)) for each in found]
+        self.offset = records[-1].offset + 1
+        return out
+
+    async def rest(self, now_ms: int) -> list[Outgoing] | None:
+        """Without blocks there is nothing to say: time stands in them."""
+        del now_ms
+        return None
+
+    async def write(self, out: Sequence[Outgoing]) -> None:
+        """Append to the signals log."""
+        if out:
+            await self.works.logs.append(out)
+
+    async def acknowledge(self, now_ms: int, *, last: bool) -> None:
+        """Keep the stage with the offset that it reflects, as often as the settings say."""
+        due = self._kept_ms is not None and now_ms - self._kept_ms >= self.works.settings.store.snapshot_ms
+        if self.offset == self._kept_offset or not (due or last):
+            return
+        state = self.stage.snapshot()
+        await asyncio.to_thread(self.works.store.keep, self.name, self.epoch, offset=self.offset, state=state, now_ms=now_ms)
+        self._kept_offset, self._kept_ms = self.offset, now_ms

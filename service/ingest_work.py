@@ -1,0 +1,233 @@
+"""Ingest around one partition of a topic: what Kafka holds of it, and what it tells Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+from rollguard.config import Settings
+from rollguard.streams import Block, BlockCodec, BlockRecord, DeadLetter, Ingest, IngestCounts, Partitions, Resume, Vacant, WireError
+from rollguard.streams.kafka import Logs, Outgoing
+
+__all__ = ["IngestWork", "IngestWorks"]
+
+log = structlog.get_logger()
+
+#: How often the number of a topic's partitions is asked for, and a partition without events looked at.
+COUNT_MS, LOOK_MS = 10_000, 1_000
+#: Of a refused record so much is kept.
+MOST_BYTES = 256 * 1024
+NEVER_MS = -(2**62)
+
+
+class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside a committed offset.
+
+    Attributes
+    ----------
+    bucket_ms : int
+        What frontiers count.
+    blocks : int
+        Offset in the log of blocks behind which all that was sent since stands.
+    sources : dict of str to Resume
+    """
+
+    version: int = 1
+    bucket_ms: int
+    blocks: int
+    sources: dict[str, Resume]
+
+
+class IngestWorks:
+    """Opens the work of each partition of the topics that sources read.
+
+    Parameters
+    ----------
+    settings : Settings
+    logs : Logs
+    """
+
+    def __init__(self, settings: Settings, logs: Logs) -> None:
+        self.settings = settings
+        self.logs = logs
+        self.codec = BlockCodec(settings)
+        self.sources: dict[str, tuple[str, ...]] = {}
+        for name, source in sorted(settings.sources.items()):
+            self.sources[source.topic] = (*self.sources.get(source.topic, ()), name)
+
+    async def open(self, partition: TopicPartition) -> IngestWork:
+        """Begin where the commit and the log of blocks say that the last owner left off."""
+        sources = self.sources[partition.topic]
+        bounds = await self.logs.bounds(partition)
+        committed = await self.logs.committed(partition)
+        known = None if committed is None else _metadata(committed[1], partition)
+        if committed is not None and not bounds.first <= committed[0] <= bounds.end:
+            log.error("records_are_gone", topic=partition.topic, partition=partition.partition, committed=committed[0], first=bounds.first, end=bounds.end)
+        kept = known is not None and committed is not None and bounds.first <= committed[0] <= bounds.end
+        fresh = Resume(offset=bounds.first)
+        resumes = dict.fromkeys(sources, fresh)
+        if known is not None:
+            resumes |= {name: resume.in_buckets(known.bucket_ms, self.settings.bucket_ms) for name, resume in known.sources.items() if name in sources}
+        since = 0 if known is None else known.blocks
+        for value in await self.logs.tail("blocks", since):
+            try:
+                record = self.codec.decode(value)
+            except WireError:
+                # Detect reads the same log, and puts it away.
+                continue
+            if isinstance(record, Block) and record.partition == partition.partition and record.source in resumes:
+                resumes[record.source] = resumes[record.source].heard(record)
+        if not kept:
+            resumes = {name: resume.restarted(bounds.first) for name, resume in resumes.items()}
+        return IngestWork(self, partition, resumes, empty=bounds.first == bounds.end, blocks=since)
+
+
+class IngestWork:
+    """One partition, with a stage for each source that reads it."""
+
+    def __init__(self, works: IngestWorks, partition: TopicPartition, resumes: Mapping[str, Resume], *, empty: bool, blocks: int) -> None:
+        self.works = works
+        self.partition = partition
+        self.stages = {name: Ingest.resumed(works.settings, name, partition.partition, resume) for name, resume in resumes.items()}
+        self.offset = min(resume.offset for resume in resumes.values())
+        self._since = {name: resume.offset for name, resume in resumes.items()}
+        self._empty = empty
+        self._blocks = blocks
+        self._count: int | None = None
+        self._counted_ms = self._looked_ms = NEVER_MS
+        self._came_ms: int | None = None
+        self._said: set[tuple[str, bool]] = set()
+        self._to_commit = False
+
+    @property
+    def counts(self) -> dict[str, IngestCounts]:
+        """What became of the records read, by source."""
+        return {name: stage.counts for name, stage in self.stages.items()}
+
+    def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> list[Outgoing]:
+        """Count a batch of records."""
+        self._came_ms = now_ms
+        marks: list[BlockRecord] = []
+        letters: list[Outgoing] = []
+        offsets = np.fromiter((record.offset for record in records), dtype=np.int64, count=len(records))
+        stamps = np.fromiter((record.timestamp for record in records), dtype=np.int64, count=len(records))
+        lines = [record.value or b"" for record in records]
+        for name, stage in self.stages.items():
+            if stage.frontier is None:
+                marks += self._say(name, vacant=False)
+            skipped = int(np.searchsorted(offsets, self._since[name]))
+            taken = stage.feed(lines[skipped:], offsets[skipped:], stamps[skipped:])
+            if taken.block is not None:
+                marks.append(taken.block)
+            letters += [self._letter(letter, records[int(np.searchsorted(offsets, letter.offset))]) for letter in taken.dead]
+        self.offset = int(offsets[-1]) + 1
+        return [*map(self._outgoing, marks), *letters]
+
+    async def rest(self, now_ms: int) -> list[Outgoing] | None:
+        """Say of a partition without events whether it is silent or cannot be read, and which partitions there are."""
+        out: list[BlockRecord] = []
+        if self.partition.partition == 0 and now_ms - self._counted_ms >= COUNT_MS:
+            self._counted_ms = now_ms
+            count = await self.works.logs.count(self.partition.topic)
+            if count != self._count:
+                self._count = count
+                out += [Partitions(source=name, count=count) for name in self.stages]
+        if self._empty and self._came_ms is None:
+            out += [each for name, stage in self.stages.items() if stage.frontier is None for each in self._say(name, vacant=True)]
+        if now_ms - self._looked_ms >= LOOK_MS:
+            self._looked_ms = now_ms
+            if self._came_ms is None:
+                self._came_ms = now_ms
+            out += await self._still(now_ms)
+        return [self._outgoing(each) for each in out] or None
+
+    async def write(self, out: Sequence[Outgoing]) -> None:
+        """Append to the logs; when it returns, every broker in sync has it."""
+        if not out:
+            return
+        behind = await self.works.logs.append(out)
+        if "blocks" in behind:
+            self._blocks = behind["blocks"]
+            self._to_commit = True
+
+    async def acknowledge(self, now_ms: int, *, last: bool) -> None:
+        """Commit where a crash would have to read again, once what came before is in the log of blocks."""
+        del now_ms
+        if self._to_commit or last:
+            await self._commit()
+
+    async def _commit(self) -> None:
+        resumes = {name: stage.resume() for name, stage in self.stages.items()}
+        metadata = msgspec.json.encode(_Metadata(bucket_ms=self.works.settings.bucket_ms, blocks=self._blocks, sources=resumes)).decode()
+        offset = min(resume.offset for resume in resumes.values())
+        await self.works.logs.commit(self.partition, offset, metadata)
+        self._to_commit = False
+
+    async def _still(self, now_ms: int) -> list[BlockRecord]:
+        """Move the frontiers of a partition from which nothing comes."""
+        bucket_ms = self.works.settings.bucket_ms
+        moves: list[tuple[Ingest, int]] = []
+        for name, stage in self.stages.items():
+            source = self.works.settings.sources[name]
+            clock = stage.clock(now_ms)
+            if clock is None or now_ms - (self._came_ms or now_ms) < source.idle_ms:
+                continue
+            frontier = (clock - source.lateness_ms) // bucket_ms
+            if stage.frontier is None or frontier > stage.frontier:
+                moves.append((stage, frontier))
+        if not moves:
+            return []
+        # Only a member of the group may say that nothing came: a commit is refused to anyone else.
+        await self._commit()
+        silent = await self.works.logs.at_end(self.partition, self.offset)
+        blocks = [stage.silence(frontier) if silent else stage.unread(frontier) for stage, frontier in moves]
+        return [block for block in blocks if block is not None]
+
+    def _say(self, source: str, *, vacant: bool) -> list[BlockRecord]:
+        if (source, vacant) in self._said:
+            return []
+        self._said.add((source, vacant))
+        return [Vacant(source=source, partition=self.partition.partition, vacant=vacant)]
+
+    def _outgoing(self, record: BlockRecord) -> Outgoing:
+        return Outgoing(topic="blocks", key=BlockCodec.id_of(record).encode(), value=self.works.codec.encode(record))
+
+    def _letter(self, letter: DeadLetter, record: ConsumerRecord) -> Outgoing:
+        gone = record.value is None
+        reason, detail = ("tombstone", "it has no value.") if gone else (letter.reason, letter.detail)
+        return dead_letter(record, source=letter.source, reason=reason, detail=detail)
+
+
+def dead_letter(record: ConsumerRecord, *, source: str, reason: str, detail: str) -> Outgoing:
+    """Keep a refused record as it came, with the reason in its headers."""
+    value = record.value
+    headers = {
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "timestamp": str(record.timestamp),
+        "source": source,
+        "reason": reason,
+        "detail": detail,
+    }
+    if value is not None and len(value) > MOST_BYTES:
+        headers["bytes"] = str(len(value))
+        value = value[:MOST_BYTES]
+    return Outgoing(
+        topic="deadletter",
+        key=f"{record.topic}/{record.partition}/{record.offset}".encode(),
+        value=value,
+        headers=tuple((name, text.encode()) for name, text in headers.items()),
+    )
+
+
+def _metadata(text: str, partition: TopicPartition) -> _Metadata | None:
+    try:
+        return msgspec.json.decode(text, type=_Metadata)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.warning("commit_is_not_ours", topic=partition.topic, partition=partition.partition, error=str(error))
+        return None

@@ -1,0 +1,201 @@
+"""The shell around a stage: assign, restore, seek, feed, write, acknowledge. The same for every stage; it knows none of them.
+
+One cycle reads a batch, lets each partition's work feed its stage, waits until what came out is durable, and only then says how far
+it has come. Nothing is read meanwhile, so a slow broker or database makes the shell wait and never grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+from rollguard.config import RollguardError
+
+__all__ = ["LostError", "Reader", "Shell", "Work", "Works"]
+
+Out = TypeVar("Out")
+Got = TypeVar("Got")
+Given = TypeVarTuple("Given")
+#: Records taken at once over all partitions, and how long to wait for the first.
+MOST_RECORDS, WAIT_MS = 20_000, 200
+#: Seconds between two tries of something that may succeed later: doubled from the first up to the last.
+FIRST_WAIT_S, LAST_WAIT_S = 0.5, 15.0
+
+log = structlog.get_logger()
+
+
+class LostError(RollguardError):
+    """Another owner has this partition now: what this one still holds is of no use."""
+
+    code = "lost"
+
+
+class Reader(Protocol):
+    """What the shell needs of a consumer; `AIOKafkaConsumer` is one."""
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """Give what has been fetched."""
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Read on from an offset."""
+
+    def assignment(self) -> Collection[TopicPartition]:
+        """Give the partitions that are ours."""
+
+
+class Work(Protocol[Out]):
+    """One partition's stage, with its ways in and out."""
+
+    offset: int
+    """The next record to be fed."""
+
+    def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> Out:
+        """Let the stage take records. No IO."""
+
+    async def write(self, out: Out) -> None:
+        """Make what came out durable."""
+
+    async def rest(self, now_ms: int) -> Out | None:
+        """Give what is to be written though no record came; called once a cycle."""
+
+    async def acknowledge(self, now_ms: int, *, last: bool) -> None:
+        """Say how far it has come, if it is time to; `last`: the partition is given away, so it is."""
+
+
+class Works(Protocol[Out]):
+    """Makes the work of a partition that was assigned, as it stood when it was last kept."""
+
+    async def open(self, partition: TopicPartition) -> Work[Out]:
+        """Restore it, or begin anew."""
+
+
+class Shell(Generic[Out]):
+    """Drives the works of the partitions that a consumer is assigned.
+
+    Parameters
+    ----------
+    reader : Reader
+        A consumer that commits nothing by itself.
+    works : Works
+    now_ms : callable
+        The clock on the wall, epoch ms.
+    sleep : callable
+        How to wait, in seconds.
+    on_cycle : callable, optional
+        Called after each cycle, with the works by partition.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        works: Works[Out],
+        *,
+        now_ms: Callable[[], int],
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        on_cycle: Callable[[Mapping[TopicPartition, Work[Out]]], None] | None = None,
+    ) -> None:
+        self._reader = reader
+        self._works = works
+        self._now_ms = now_ms
+        self._sleep = sleep
+        self._on_cycle = on_cycle
+        self._open: dict[TopicPartition, Work[Out]] = {}
+        self._wanted: set[TopicPartition] = set()
+        self._between = asyncio.Lock()
+        self._stopping = False
+
+    @property
+    def open(self) -> Mapping[TopicPartition, Work[Out]]:
+        """The works by partition."""
+        return self._open
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Take partitions; they are restored before the next batch is read."""
+        self._wanted |= set(partitions)
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Give partitions away, once the cycle under way is over: what was written is acknowledged."""
+        async with self._between:
+            self._wanted -= set(partitions)
+            for partition in sorted(set(partitions) & self._open.keys()):
+                work = self._open.pop(partition)
+                try:
+                    await work.acknowledge(self._now_ms(), last=True)
+                except RollguardError as error:
+                    # It is only read again by whoever has it now.
+                    log.warning("partition_given_away_unkept", topic=partition.topic, partition=partition.partition, error=str(error))
+
+    async def run(self) -> None:
+        """Go on until stopped.
+
+        Raises
+        ------
+        RollguardError
+            What no later try could mend.
+        """
+        while not self._stopping:
+            async with self._between:
+                await self._cycle()
+            # A rebalance that waits gets its turn.
+            await self._sleep(0)
+
+    async def stop(self) -> None:
+        """End after the cycle under way."""
+        self._stopping = True
+        await self.revoked(list(self._open))
+
+    async def _cycle(self) -> None:
+        for partition in sorted(self._wanted):
+            work = await self._insist(partition, self._works.open, partition)
+            self._wanted.discard(partition)
+            if work is not None:
+                self._open[partition] = work
+                self._reader.seek(partition, work.offset)
+        batches = await self._reader.getmany(timeout_ms=WAIT_MS, max_records=MOST_RECORDS)
+        now_ms = self._now_ms()
+        for partition, records in sorted(batches.items()):
+            work = self._open.get(partition)
+            if work is None:
+                continue
+            # Some may have been fetched before the seek.
+            new = [record for record in records if record.offset >= work.offset]
+            if new:
+                await self._insist(partition, work.write, work.feed(new, now_ms))
+        for partition, work in list(self._open.items()):
+            out = await self._insist(partition, work.rest, now_ms)
+            if out is not None:
+                await self._insist(partition, work.write, out)
+        for partition, work in list(self._open.items()):
+            await self._insist(partition, _acknowledge, work, self._now_ms())
+        if self._on_cycle is not None:
+            self._on_cycle(self._open)
+
+    async def _insist(self, partition: TopicPartition, what: Callable[[Unpack[Given]], Awaitable[Got]], *given: *Given) -> Got | None:
+        """Do something that may fail for a while; None when the partition was lost."""
+        wait_s = FIRST_WAIT_S
+        while True:
+            try:
+                return await what(*given)
+            except LostError as error:
+                log.warning("partition_lost", topic=partition.topic, partition=partition.partition, error=str(error))
+                self._open.pop(partition, None)
+                self._wanted.discard(partition)
+                return None
+            except RollguardError as error:
+                if not getattr(error, "recoverable", False) or self._stopping:
+                    raise
+                log.warning("trying_again", topic=partition.topic, partition=partition.partition, wait_s=wait_s, error=str(error))
+                await self._sleep(wait_s)
+                wait_s = min(2 * wait_s, LAST_WAIT_S)
+                if partition not in self._reader.assignment():
+                    return None
+
+
+async def _acknowledge(work: Work[Any], now_ms: int) -> None:
+    await work.acknowledge(now_ms, last=False)
