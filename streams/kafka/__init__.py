@@ -1,3 +1,29 @@
 """Kafka at the edge of the house: clients, topics, and the shell that drives a stage. Never knows what a stage concludes."""
 
-__all__: list[str] = []
+from rollguard.streams.kafka.clients import LARGEST_RECORD, Access, BrokerSeen, group_of, pauses, quiet_client_logs, retrying
+from rollguard.streams.kafka.errors import CLIENT_ERRORS, KafkaError, explained
+from rollguard.streams.kafka.secrets import SecretError, find_secret
+from rollguard.streams.kafka.topics import Difference, OwnTopics, Topic, Topics, TopicSeen, differences, own_topics, source_topics
+
+__all__ = [
+    "CLIENT_ERRORS",
+    "LARGEST_RECORD",
+    "Access",
+    "BrokerSeen",
+    "Difference",
+    "KafkaError",
+    "OwnTopics",
+    "SecretError",
+    "Topic",
+    "TopicSeen",
+    "Topics",
+    "differences",
+    "explained",
+    "find_secret",
+    "group_of",
+    "own_topics",
+    "pauses",
+    "quiet_client_logs",
+    "retrying",
+    "source_topics",
+]

@@ -278,7 +278,7 @@ class _OwnBroker(Broker):
         if self.process is None:
             return
         if self.runtime.container:
-            subprocess.run(["docker", "kill", f"--signal={number.name}", self.container], check=True, capture_output=True)
+            subprocess.run(["docker", "kill", f"--signal={number.name}", self.container], check=True, capture_output=True)  # noqa: S607 - from the PATH, as for a person
         else:
             self.process.send_signal(number)
 
@@ -361,7 +361,7 @@ class _OwnBroker(Broker):
         }
 
 
-CLIENT_KEY_PASSWORD = "client-key-secret-3c"
+CLIENT_KEY_PASSWORD = "client-key-secret-3c"  # noqa: S105 - of a key that lives as long as a test
 
 
 def make_certificates(folder: Path) -> None:
@@ -376,7 +376,9 @@ def make_certificates(folder: Path) -> None:
     for name in ("ca", "other-ca"):
         openssl("req", "-x509", *key, "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "30", "-subj", f"/CN={name}")
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30")
-    openssl("req", "-x509", *key, *signed, "-nodes", "-keyout", "server.key", "-out", "server.crt", "-subj", "/CN=broker", "-addext", f"subjectAltName=IP:{HOST}")
+    openssl(
+        "req", "-x509", *key, *signed, "-nodes", "-keyout", "server.key", "-out", "server.crt", "-subj", "/CN=broker", "-addext", f"subjectAltName=IP:{HOST}"
+    )
     openssl("req", "-x509", *key, *signed, "-passout", f"pass:{CLIENT_KEY_PASSWORD}", "-keyout", "client.key", "-out", "client.pem", "-subj", "/CN=client")
     (folder / "server.pem").write_text((folder / "server.key").read_text() + (folder / "server.crt").read_text())
     for each in folder.glob("*.key"):
