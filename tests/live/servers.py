@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import threading
@@ -23,6 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import TypeVar
 
 import pytest
@@ -194,11 +194,11 @@ class Broker:
 
     def stop(self) -> None:
         """Shut it down, as an operator would."""
-        self._own().end(signal.SIGTERM)
+        self._own().end(SIGTERM)
 
     def kill(self) -> None:
         """End it at once."""
-        self._own().end(signal.SIGKILL)
+        self._own().end(SIGKILL)
 
     def start(self) -> None:
         """Start it again, with all that it kept; returns when it serves."""
@@ -211,11 +211,11 @@ class Broker:
 
     def pause(self) -> None:
         """Let it hang: connections stand, nothing is answered (SIGSTOP)."""
-        self._own().signal(signal.SIGSTOP)
+        self._own().signal(SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on (SIGCONT)."""
-        self._own().signal(signal.SIGCONT)
+        self._own().signal(SIGCONT)
 
     def make_well(self) -> None:
         """Undo what a test did to the process: it runs, and goes on."""
@@ -273,7 +273,7 @@ class _OwnBroker(Broker):
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         until(self._serves, f"Kafka on {self.bootstrap}")
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send the broker a signal."""
         if self.process is None:
             return
@@ -282,7 +282,7 @@ class _OwnBroker(Broker):
         else:
             self.process.send_signal(number)
 
-    def end(self, number: signal.Signals) -> None:
+    def end(self, number: Signals) -> None:
         """Send a signal that ends it, and wait for the end."""
         if self.process is None:
             return
@@ -293,7 +293,7 @@ class _OwnBroker(Broker):
     def make_well(self) -> None:
         """Undo what a test did to the process."""
         if self.process is not None and self.process.poll() is None:
-            self.signal(signal.SIGCONT)
+            self.signal(SIGCONT)
         else:
             self.process = None
             self.start()
@@ -385,13 +385,13 @@ def make_certificates(folder: Path) -> None:
         each.chmod(0o600)
 
 
-class _AclsCreated(Response):
+class _AclsCreated(Response):  # type: ignore[misc]  # aiokafka ships no types
     API_KEY = 30
     API_VERSION = 1
     SCHEMA = Schema(("throttle_time_ms", Int32), ("results", Array(("error_code", Int16), ("error_message", String("utf-8")))))
 
 
-class _CreateAcls(RequestStruct):
+class _CreateAcls(RequestStruct):  # type: ignore[misc]  # the same
     API_KEY = 30
     API_VERSION = 1
     RESPONSE_TYPE = _AclsCreated
@@ -411,7 +411,7 @@ class _CreateAcls(RequestStruct):
     )
 
 
-class CreateAcls(Request[_CreateAcls]):
+class CreateAcls(Request[_CreateAcls]):  # type: ignore[misc]  # the same
     """Kafka's request of that name, which aiokafka lacks."""
 
     API_KEY = 30
@@ -510,4 +510,4 @@ def running_broker(folder: Path) -> Iterator[Broker]:
         broker.start()
         yield broker
     finally:
-        broker.end(signal.SIGKILL)
+        broker.end(SIGKILL)
