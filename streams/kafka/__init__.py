@@ -1,6 +1,41 @@
 """Kafka at the edge of the house: clients, topics, and the shell that drives a stage. Never knows what a stage concludes."""
 
+from rollguard.streams.kafka.clients import LARGEST_RECORD, Access, BrokerSeen, group_of, pauses, quiet_client_logs, retrying
+from rollguard.streams.kafka.errors import CLIENT_ERRORS, KafkaError, explained
+from rollguard.streams.kafka.log import KafkaLogs
 from rollguard.streams.kafka.records import Bounds, Logs, Outgoing
+from rollguard.streams.kafka.secrets import SecretError, find_secret
 from rollguard.streams.kafka.shell import LostError, Reader, Shell, Work, Works
+from rollguard.streams.kafka.topics import Difference, OwnTopics, Topic, Topics, TopicSeen, differences, own_topics, source_topics
 
-__all__ = ["Bounds", "Logs", "LostError", "Outgoing", "Reader", "Shell", "Work", "Works"]
+__all__ = [
+    "CLIENT_ERRORS",
+    "LARGEST_RECORD",
+    "Access",
+    "Bounds",
+    "BrokerSeen",
+    "Difference",
+    "KafkaError",
+    "KafkaLogs",
+    "Logs",
+    "LostError",
+    "Outgoing",
+    "OwnTopics",
+    "Reader",
+    "SecretError",
+    "Shell",
+    "Topic",
+    "TopicSeen",
+    "Topics",
+    "Work",
+    "Works",
+    "differences",
+    "explained",
+    "find_secret",
+    "group_of",
+    "own_topics",
+    "pauses",
+    "quiet_client_logs",
+    "retrying",
+    "source_topics",
+]
