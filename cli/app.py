@@ -13,6 +13,7 @@ from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.interrupts import interrupts_never_lost
 from rollguard.cli.replaying import replay
+from rollguard.cli.working import worker
 from rollguard.config import RollguardError
 
 #: Codes of errors that are a matter of what was typed or written, not of what happened.
@@ -48,6 +49,7 @@ app.command(name="affected")(affected)
 app.command(name="check")(check)
 app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
+app.command(name="worker")(worker)
 
 
 def main() -> None:

@@ -1,3 +1,25 @@
 """Topics in, topics and the database out, for as long as the process lives. Never decides anything that a stage decides."""
 
-__all__: list[str] = []
+from rollguard.service.changes import records_of
+from rollguard.service.desk_work import DeskWork, DeskWorks
+from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
+from rollguard.service.ingest_work import IngestWork, IngestWorks
+from rollguard.service.logs import set_up_logs
+from rollguard.service.present import lateness_of
+from rollguard.service.worker import STAGES, open_store, run_worker
+
+__all__ = [
+    "STAGES",
+    "DeskWork",
+    "DeskWorks",
+    "DetectStage",
+    "DetectWork",
+    "DetectWorks",
+    "IngestWork",
+    "IngestWorks",
+    "lateness_of",
+    "open_store",
+    "records_of",
+    "run_worker",
+    "set_up_logs",
+]

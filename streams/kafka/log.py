@@ -85,7 +85,8 @@ class KafkaLogs:
         try:
             end: int = (await self._consumer.end_offsets([partition]))[partition]
             # Marks of transactions are passed over without a record.
-            return max(offset, await self._consumer.position(partition)) >= end
+            position: int = await self._consumer.position(partition)
+            return max(offset, position) >= end
         except CLIENT_ERRORS:
             return False
 

@@ -1,0 +1,55 @@
+"""`rollguard worker`: the service, for as long as it is let."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rollguard.config import Layer, RollguardError, Settings, default_text, load_layers, near_match, read_layer
+from rollguard.service import STAGES, run_worker, set_up_logs
+
+__all__ = ["UsageError", "live_settings", "worker"]
+
+ConfigToRun = Annotated[Path, typer.Option("--config", "-c", help="The config file, over the defaults.", metavar="FILE")]
+
+
+class UsageError(RollguardError):
+    """A command that was typed wrong."""
+
+    code = "usage"
+
+
+def live_settings(config: Path) -> Settings:
+    """Settings of a config over the defaults."""
+    return load_layers([Layer(default_text(), "default.yaml"), read_layer(config)])
+
+
+def worker(
+    *,
+    config: ConfigToRun,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help=f"Run only this part; may be given again. One of: {', '.join(STAGES)}.", metavar="PART")
+    ] = None,
+    logs: Annotated[Literal["auto", "json", "text"], typer.Option("--logs", help="Form of the logs; auto: text on a terminal, else JSON.")] = "auto",
+) -> None:
+    """Watch live topics: count, detect, blame, decide, for as long as it runs.
+
+    It reads the topics that the config names, keeps its state in the database, and serves /metrics, /healthz and /readyz on the loopback
+    address. Start as many as you like on one Kafka; with one database they share the work, and one takes over from another. Before the
+    first start: `rollguard topics create`, then `rollguard check --live`.
+
+        rollguard worker -c shop.yaml
+
+        rollguard worker -c shop.yaml --only ingest --logs json
+
+    Exit codes: 0 ended by a signal; 1 it could not go on; 2 wrong usage or config.
+    """
+    for part in only or ():
+        if part not in STAGES:
+            near = near_match(part, STAGES)
+            raise UsageError(f"--only {part}: no such part. Expected one of: {', '.join(STAGES)}." + (f" Did you mean '{near}'?" if near else ""))
+    settings = live_settings(config)
+    set_up_logs(logs)
+    run_worker(settings, tuple(only or STAGES))

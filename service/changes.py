@@ -1,0 +1,140 @@
+"""Changes and commands, by Faust: one record after another is checked, written in our form and appended to the signals log.
+
+What is stateless and slow is Faust's. An agent's body never raises: a message whose handler raised is not delivered again, and the
+agent is away for seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+import faust
+import msgspec
+import structlog
+from aiokafka import ConsumerRecord
+
+from rollguard.config import RollguardError, Settings
+from rollguard.incidents import ChangeRefusedError, Kill, LogCodec, LogRecord, sightings
+from rollguard.service.ingest_work import dead_letter
+from rollguard.streams.kafka import Access, Outgoing, group_of, own_topics, pauses
+
+__all__ = ["Append", "faust_app", "records_of"]
+
+log = structlog.get_logger()
+Append = Callable[[Sequence[Outgoing]], Awaitable[object]]
+_CODEC = LogCodec()
+
+
+class _Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator asks for."""
+
+    command: Literal["kill"]
+    on: bool
+
+
+class CommandRefusedError(RollguardError):
+    """A command that cannot be used; says why."""
+
+    code = "command_refused"
+
+
+def records_of(settings: Settings, kind: Literal["change", "command"], record: ConsumerRecord) -> list[Outgoing]:
+    """Turn a message into records of the signals log, or into a dead letter.
+
+    Parameters
+    ----------
+    settings : Settings
+    kind : {"change", "command"}
+    record : ConsumerRecord
+        As it came.
+
+    Returns
+    -------
+    list of Outgoing
+        Empty for a change to another environment.
+    """
+    found: Sequence[LogRecord]
+    try:
+        if record.value is None:
+            raise ChangeRefusedError("it has no value (a tombstone)")
+        found = sightings(record.value, environment=settings.environment) if kind == "change" else [_command(record.value)]
+    except (ChangeRefusedError, CommandRefusedError) as error:
+        return [dead_letter(record, source=settings.changes.source if kind == "change" else "commands", reason=error.code, detail=str(error))]
+    return [Outgoing(topic="signals", key=_CODEC.id_of(each).encode(), value=_CODEC.encode(each)) for each in found]
+
+
+def _command(value: bytes) -> Kill:
+    try:
+        return Kill(on=msgspec.json.decode(value, type=_Command).on)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CommandRefusedError(f'{error}. Expected: {{"command": "kill", "on": true}}, or false') from None
+
+
+def faust_app(settings: Settings, access: Access, append: Append) -> faust.App:
+    """Make the Faust app with its two agents.
+
+    Parameters
+    ----------
+    settings : Settings
+    access : Access
+    append : callable
+        Appends to our topics and returns once all brokers in sync have the records.
+    """
+    kafka = settings.kafka
+    app = faust.App(
+        group_of(kafka, "changes"),
+        broker=[f"kafka://{server}" for server in kafka.bootstrap_servers],
+        broker_credentials=_credentials(access),
+        broker_client_id=kafka.client_id,
+        broker_session_timeout=kafka.session_timeout_ms / 1000,
+        broker_heartbeat_interval=kafka.session_timeout_ms / 4000,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+    )
+    for kind, topic in (("change", settings.changes.topic), ("command", own_topics(kafka).commands.name)):
+        channel = app.topic(topic, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes, allow_empty=True)
+        app.agent(channel, name=kind, concurrency=1)(_agent(settings, kind, append))
+    return app
+
+
+def _agent(settings: Settings, kind: Any, append: Append) -> Callable[[Any], Awaitable[None]]:
+    async def agent(stream: Any) -> None:
+        async for event in stream.events():
+            out = records_of(settings, kind, event.message)
+            for wait_s in pauses():
+                try:
+                    await append(out)
+                    break
+                except RollguardError as error:
+                    log.error("change_waits", kind=kind, topic=event.message.topic, offset=event.message.offset, error=str(error))
+                    await stream.sleep(wait_s)
+
+    return agent
+
+
+def _credentials(access: Access) -> Any:
+    """What Faust wants for the same log in."""
+    given = access.arguments()
+    context = given.get("ssl_context")
+    match given["security_protocol"]:
+        case "PLAINTEXT":
+            return None
+        case "SSL":
+            return faust.SSLCredentials(context)
+        case _:
+            if given["sasl_mechanism"] == "GSSAPI":
+                return faust.GSSAPICredentials(
+                    kerberos_service_name=given["sasl_kerberos_service_name"], kerberos_domain_name=given["sasl_kerberos_domain_name"], ssl_context=context
+                )
+            credentials = faust.SASLCredentials(
+                username=given["sasl_plain_username"], password=given["sasl_plain_password"], ssl_context=context, mechanism=given["sasl_mechanism"]
+            )
+            return credentials

@@ -1,0 +1,200 @@
+"""The desk around the signals log: what it concludes goes into the database in one transaction with how far it has read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+from rollguard.config import Settings
+from rollguard.detectors import Tick
+from rollguard.incidents import Desk, Entry, LogCodec, LogError, Pulse
+from rollguard.replay import line_of
+from rollguard.service.ingest_work import dead_letter
+from rollguard.service.present import TOO_LATE_MS, lateness_of
+from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, TimelineRow
+from rollguard.streams import SnapshotError
+from rollguard.streams.kafka import Logs, Outgoing
+
+__all__ = ["DeskOut", "DeskWork", "DeskWorks"]
+
+log = structlog.get_logger()
+
+#: Without a tick for so long time itself is told, by the clock on the wall.
+PULSE_MS = 60_000
+#: The desk holds hours of ticks, so it is kept less often than the others: what it read since is read again, and adds nothing.
+SNAPSHOTS_APART = 6
+
+
+class DeskOut(msgspec.Struct, frozen=True):
+    """What one cycle of the desk gave.
+
+    Attributes
+    ----------
+    batch : Batch or None
+        For the database.
+    records : list of Outgoing
+        Dead letters and pulses.
+    """
+
+    batch: Batch | None
+    records: list[Outgoing]
+
+
+class DeskWorks:
+    """Opens the work of the signals log.
+
+    Parameters
+    ----------
+    settings : Settings
+    logs : Logs
+    store : Store
+    owner : str
+        Who we are, for those who look into the database.
+    now_ms : callable
+        The clock on the wall.
+    """
+
+    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str) -> None:
+        self.settings = settings
+        self.logs = logs
+        self.store = store
+        self.owner = owner
+
+    async def open(self, partition: TopicPartition) -> DeskWork:
+        """Take the desk over, as it was last kept; where nothing fits, from the log's beginning."""
+        bounds = await self.logs.bounds(partition)
+        epoch = await asyncio.to_thread(self.store.claim, "desk", self.owner)
+        kept = await asyncio.to_thread(self.store.newest, "desk")
+        desk, offset = Desk(self.settings), bounds.first
+        if kept is not None and not bounds.first <= kept.offset <= bounds.end:
+            log.error("snapshot_does_not_fit_the_log", stage="desk", offset=kept.offset, first=bounds.first, end=bounds.end)
+        elif kept is not None:
+            try:
+                desk, offset = Desk.restore(self.settings, kept.state), kept.offset
+            except SnapshotError as error:
+                log.warning("snapshot_refused", stage="desk", error=str(error))
+        return DeskWork(self, epoch, desk, offset)
+
+
+class DeskWork:
+    """The signals log, and the desk that reads it."""
+
+    def __init__(self, works: DeskWorks, epoch: int, desk: Desk, offset: int) -> None:
+        self.works = works
+        self.epoch = epoch
+        self.desk = desk
+        self.offset = offset
+        self.codec = LogCodec()
+        self.frontier_ms: int | None = None
+        self._kept_offset = offset
+        self._kept_ms: int | None = None
+        self._ticked_ms: int | None = None
+
+    def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> DeskOut:
+        """Let the desk take records; what is no record of this log is put away."""
+        letters: list[Outgoing] = []
+        timeline: list[TimelineRow] = []
+        incidents: dict[str, IncidentRow] = {}
+        outbox: list[OutboxRow] = []
+        ledger: list[LedgerRow] = []
+        for record in records:
+            try:
+                found = self.codec.decode(record.value or b"")
+            except LogError as error:
+                letters.append(dead_letter(record, source="signals", reason=error.code, detail=str(error)))
+                continue
+            if isinstance(found, Tick):
+                self._ticked_ms = now_ms
+                self.frontier_ms = (found.bucket + 1) * self.works.settings.bucket_ms
+            for ordinal, entry in enumerate(self.desk.feed([found])):
+                line = line_of(entry)
+                timeline.append(_timeline(record.offset, ordinal, entry, line))
+                if entry.incident is not None:
+                    incidents[entry.incident_id] = _incident(record.offset, entry, line)
+                if entry.decision is not None:
+                    ledger.append(LedgerRow(offset=record.offset, ordinal=ordinal, at_ms=entry.at_ms, kind=f"decided.{entry.decision.action}", body=line))
+                    row = _outbox(record.offset, ordinal, entry, line, lateness_of(entry.at_ms - self.desk.lateness_ms, now_ms))
+                    outbox += [] if row is None else [row]
+        first, self.offset = self.offset, records[-1].offset + 1
+        batch = Batch(
+            from_offset=first,
+            to_offset=self.offset,
+            timeline=tuple(timeline),
+            incidents=tuple(incidents.values()),
+            outbox=tuple(outbox),
+            ledger=tuple(ledger),
+            now_ms=now_ms,
+        )
+        return DeskOut(batch, letters)
+
+    async def rest(self, now_ms: int) -> DeskOut | None:
+        """Tell by the clock on the wall that no bucket closes any more."""
+        if self._ticked_ms is None:
+            self._ticked_ms = now_ms
+        if now_ms - self._ticked_ms < PULSE_MS:
+            return None
+        self._ticked_ms = now_ms
+        pulse = Pulse(at_ms=now_ms)
+        return DeskOut(None, [Outgoing(topic="signals", key=self.codec.id_of(pulse).encode(), value=self.codec.encode(pulse))])
+
+    async def write(self, out: DeskOut) -> None:
+        """Record in the database, then append what else there is."""
+        batch = out.batch
+        if batch is not None and (batch.timeline or batch.ledger):
+            await asyncio.to_thread(self.works.store.record, "desk", self.epoch, batch)
+        if out.records:
+            await self.works.logs.append(out.records)
+
+    async def acknowledge(self, now_ms: int, *, last: bool) -> None:
+        """Keep the desk with the offset that it reflects."""
+        if self._kept_ms is None:
+            self._kept_ms = now_ms
+        due = now_ms - self._kept_ms >= SNAPSHOTS_APART * self.works.settings.store.snapshot_ms
+        if self.offset == self._kept_offset or not (due or last):
+            return
+        state = await asyncio.to_thread(self.desk.snapshot)
+        await asyncio.to_thread(self.works.store.keep, "desk", self.epoch, offset=self.offset, state=state, now_ms=now_ms)
+        self._kept_offset, self._kept_ms = self.offset, now_ms
+
+
+def _timeline(offset: int, ordinal: int, entry: Entry, line: bytes) -> TimelineRow:
+    return TimelineRow(id=f"{offset}/{ordinal}", offset=offset, ordinal=ordinal, at_ms=entry.at_ms, incident_id=entry.incident_id, event=entry.event, line=line)
+
+
+def _incident(offset: int, entry: Entry, line: bytes) -> IncidentRow:
+    state = entry.incident
+    if state is None:
+        raise AssertionError("an entry without an incident has no row")
+    return IncidentRow(
+        offset=offset,
+        incident_id=entry.incident_id,
+        opened_at_ms=state.opened_at_ms,
+        closed_at_ms=state.closed_at_ms,
+        state=state.state,
+        verdict=state.verdict,
+        body=line,
+    )
+
+
+def _outbox(offset: int, ordinal: int, entry: Entry, line: bytes, late_ms: int) -> OutboxRow | None:
+    """What the world has to be told of a decision. What comes too late to be acted on is told to a person instead, and a late page says so."""
+    decision = entry.decision
+    if decision is None or decision.action not in {"page", "rollback"}:
+        return None
+    kind: Literal["page", "rollback", "advice"] = "page" if decision.action == "page" else "advice" if late_ms else "rollback"
+    return OutboxRow(
+        id=f"{entry.incident_id}/{decision.action}/{decision.at_ms}",
+        offset=offset,
+        ordinal=ordinal,
+        kind=kind,
+        incident_id=entry.incident_id,
+        dedup_key=entry.incident_id,
+        at_ms=decision.at_ms,
+        not_after_ms=decision.at_ms + TOO_LATE_MS if kind == "rollback" else None,
+        body=msgspec.json.encode({"late_ms": late_ms, "entry": msgspec.Raw(line)}),
+    )

@@ -1,0 +1,124 @@
+"""A stage as a service of the worker: its clients, its shell, and what happens to it when Kafka or the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from mode import Service
+
+from rollguard.config import RollguardError
+from rollguard.streams.kafka import Access, KafkaLogs, Logs, Shell, Topics, Work, Works, group_of, pauses
+
+__all__ = ["StageService", "now_ms"]
+
+log = structlog.get_logger()
+
+
+def now_ms() -> int:
+    """Read the clock on the wall, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    def __init__(self, shell: Shell[Any], name: str) -> None:
+        self._shell = shell
+        self._name = name
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._shell.revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        log.info("partitions_assigned", stage=self._name, partitions=[f"{each.topic}[{each.partition}]" for each in sorted(assigned)])
+        self._shell.assigned(assigned)
+
+
+class StageService(Service):
+    """Runs one stage for as long as the worker lives.
+
+    Parameters
+    ----------
+    name : str
+        Of the stage; its consumer group ends with it.
+    access : Access
+    topics : sequence of str
+        What it reads.
+    works : callable
+        Makes the works from the logs.
+    on_cycle : callable, optional
+        Called after each cycle, with the works by partition.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        access: Access,
+        topics: Sequence[str],
+        works: Callable[[Logs], Works[Any]],
+        on_cycle: Callable[[str, Mapping[TopicPartition, Work[Any]]], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.access = access
+        self.topics = tuple(topics)
+        self.works = works
+        self.on_cycle = on_cycle
+        self.shell: Shell[Any] | None = None
+        #: What keeps it from running now.
+        self.trouble: str | None = None
+        super().__init__()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is a member of its group and nothing is wrong."""
+        return self.shell is not None and self.trouble is None
+
+    @Service.task
+    async def _run(self) -> None:
+        waits = pauses()
+        while not self.should_stop:
+            try:
+                await self._once()
+                waits = pauses()
+            except RollguardError as error:
+                if str(error) != self.trouble:
+                    log.error("stage_stands_still", stage=self.name, error=str(error))
+                self.trouble = str(error)
+                # What waiting does not mend, a person may: a topic, a permission, a password.
+                await self.sleep(next(waits))
+
+    async def on_stop(self) -> None:
+        """End after the cycle under way."""
+        if self.shell is not None:
+            await self.shell.stop()
+
+    async def _once(self) -> None:
+        """Connect and go on until the shell ends."""
+        access, group = self.access, group_of(self.access.kafka, self.name)
+        async with AsyncExitStack() as stack:
+            topics = await stack.enter_async_context(Topics.of(access))
+            await topics.require(self.topics)
+            if (refused := await topics.may_join(group)) is not None:
+                raise refused
+            consumer = await stack.enter_async_context(access.started(access.consumer(group=group, auto_offset_reset="earliest")))
+            producer = await stack.enter_async_context(access.started(access.producer()))
+            admin = await stack.enter_async_context(access.started(access.admin()))
+            logs = KafkaLogs(access, consumer, producer, admin, group)
+            self.shell = Shell(consumer, self.works(logs), now_ms=now_ms, sleep=asyncio.sleep, on_cycle=self._cycle)
+            stack.callback(self._gone)
+            consumer.subscribe(self.topics, listener=_Rebalances(self.shell, self.name))
+            await self.shell.run()
+
+    def _gone(self) -> None:
+        self.shell = None
+
+    def _cycle(self, works: Mapping[TopicPartition, Work[Any]]) -> None:
+        if self.trouble is not None:
+            log.info("stage_goes_on", stage=self.name)
+            self.trouble = None
+        if self.on_cycle is not None:
+            self.on_cycle(self.name, works)

@@ -1,0 +1,115 @@
+"""The worker: every stage, the agents and the routes as services of one Faust worker."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import faust
+import structlog
+from mode import OneForOneSupervisor, Service
+
+from rollguard.config import Settings
+from rollguard.service.changes import faust_app
+from rollguard.service.desk_work import DeskWorks
+from rollguard.service.detect_work import DetectWorks
+from rollguard.service.http import HttpService, routes
+from rollguard.service.ingest_work import IngestWorks
+from rollguard.service.metrics import Metrics
+from rollguard.service.stages import StageService
+from rollguard.store import Store
+from rollguard.streams.kafka import Access, KafkaLogs, Outgoing, find_secret, group_of, own_topics
+
+__all__ = ["STAGES", "open_store", "run_worker"]
+
+log = structlog.get_logger()
+#: Every part of the worker that may be run alone.
+STAGES = ("ingest", "detect", "desk", "changes")
+
+
+class _Appender(Service):
+    """A producer for the agents, started with the worker."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.producer: Any = None
+        super().__init__()
+
+    async def on_stop(self) -> None:
+        """Send what is left."""
+        if self.producer is not None:
+            await self.producer.stop()
+
+    async def append(self, records: list[Outgoing]) -> None:
+        """Append to our topics."""
+        if self.producer is None:
+            producer = self.access.producer()
+            await self.access.start(producer)
+            self.producer = producer
+        if records:
+            await KafkaLogs(self.access, None, self.producer, None, "").append(records)
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the database that the settings name, brought to the newest schema.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be reached.
+    SecretError
+        If its password is not where the settings say.
+    """
+    told = settings.store
+    store = Store.open(told.url, password=None if told.password is None else find_secret(told.password, "store.password"))
+    store.migrate()
+    return store
+
+
+def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
+    """Run until a signal ends it. Never returns: Faust leaves the process.
+
+    Parameters
+    ----------
+    settings : Settings
+    parts : tuple of str
+        Which of `STAGES` to run here.
+
+    Raises
+    ------
+    RollguardError
+        If a secret or the database is not where the settings say: before anything has begun.
+    """
+    access = Access(settings.kafka)
+    store = open_store(settings)
+    owner = f"{socket.gethostname()}/{os.getpid()}"
+    own = own_topics(settings.kafka)
+    metrics = Metrics(settings)
+    topics = tuple(sorted({source.topic for source in settings.sources.values()}))
+    known = {
+        "ingest": (topics, lambda logs: IngestWorks(settings, logs)),
+        "detect": ((own.blocks.name,), lambda logs: DetectWorks(settings, logs, store, owner)),
+        "desk": ((own.signals.name,), lambda logs: DeskWorks(settings, logs, store, owner)),
+    }
+    stages = [StageService(name, access, reads, works, metrics.cycle_over) for name, (reads, works) in known.items() if name in parts]
+    appender = _Appender(access)
+    services: list[Service] = [*stages, appender]
+    if settings.http.port:
+
+        def troubles() -> dict[str, str]:
+            return {stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}
+
+        services.append(HttpService(settings.http, routes(metrics.registry, troubles)))
+    log.info(
+        "worker_starts",
+        owner=owner,
+        parts=list(parts),
+        brokers=list(settings.kafka.bootstrap_servers),
+        store=settings.store.url,
+        group=group_of(settings.kafka, "*"),
+    )
+    app = faust_app(settings, access, appender.append) if "changes" in parts else faust.App(group_of(settings.kafka, "idle"), web_enabled=False)
+    supervisor = OneForOneSupervisor(*services, max_restarts=10, over=60.0)
+    worker = faust.Worker(app, supervisor, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.execute_from_commandline()

@@ -1,0 +1,105 @@
+"""A process may die at any call that it makes of the world: what it leaves behind is what an undisturbed one would."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import msgspec
+import pytest
+
+from rollguard.config import Layer, Settings, default_text, load_layers
+from rollguard.service import IngestWorks
+from rollguard.streams import BlockCodec, Merger
+from tests.service.simulated import Cluster, SimulatedLogs, SimulatedReader, run
+
+START_MS = 1_772_442_000_000
+SHOP = """
+bucket: 10s
+labels: {watched: [service, region], compare: [], max_values: 3}
+sources:
+  orders: {lateness: 5s, idle: 30s}
+  errors: {lateness: 5s, idle: 30s}
+  deliveries: null
+metrics: {promised_minutes: null, actual_minutes: null}
+"""
+SETTINGS: Settings = load_layers([Layer(default_text(), "default.yaml"), Layer(SHOP, "shop.yaml")])
+TOPICS = {"orders": 2, "errors": 1, "rollguard.blocks": 1, "rollguard.signals": 1, "rollguard.deadletter": 1}
+#: How many seeds are tried; `make test-live` takes many more.
+SEEDS = int(os.environ.get("ROLLGUARD_CRASH_SEEDS", "2"))
+
+
+def shop(seed: int) -> Cluster:
+    """A cluster to which orders and errors come: out of order, late, twice, unreadable, with a pause in which nothing comes."""
+    chance = random.Random(seed)
+    cluster = Cluster("rollguard", TOPICS, START_MS)
+    now = START_MS
+    ids: list[bytes] = []
+    for number in range(chance.randrange(60, 110)):
+        now += chance.choice([200, 700, 1500, 2500])
+        if number == 50:
+            now += 90_000
+        topic = "errors" if chance.random() < 0.3 else "orders"
+        ts = now - chance.randrange(0, 4_000) - (60_000 if chance.random() < 0.05 and number != 50 else 0)
+        order = {"event_id": f"{topic}-{number}", "ts": ts, "service": chance.choice("abcde"), "region": chance.choice(["eu", "us"]), "version": "1"}
+        value = msgspec.json.encode(order)
+        if ids and chance.random() < 0.1:
+            value = ids[-1]
+        elif chance.random() < 0.05:
+            value = b"{rubbish"
+        else:
+            ids = [value] if topic == "orders" else ids
+        topic = "orders" if value in ids else topic
+        partition = 0 if topic == "errors" else hash_of(value) % 2
+        cluster.coming.append((now, topic, partition, value))
+    return cluster
+
+
+def hash_of(value: bytes) -> int:
+    return sum(value)
+
+
+def ingest(cluster: Cluster, dies_at: int | None = None) -> bool:
+    partitions = [each for each in cluster.logs if not each.topic.startswith("rollguard.")]
+    logs = SimulatedLogs(cluster, "rollguard.ingest")
+    return run(cluster, SimulatedReader(cluster, partitions, most=7, patience=60), IngestWorks(SETTINGS, logs), dies_at=dies_at)
+
+
+def sums(cluster: Cluster) -> dict[tuple[int, int, tuple[str, ...], int], int]:
+    """What detect would be given: every bucket that has closed, the first copy of each block."""
+    codec, merger = BlockCodec(SETTINGS), Merger(SETTINGS)
+    found: dict[tuple[int, int, tuple[str, ...], int], int] = {}
+    for _, value in cluster.values("blocks"):
+        closed = merger.feed(codec.decode(value))
+        if closed is not None:
+            for bucket, measure, key, bin_, number in zip(
+                *(column.tolist() for column in (closed.bucket, closed.measure, closed.key, closed.bin, closed.value)), strict=True
+            ):
+                found[bucket, measure, closed.keys[key], bin_] = number
+    assert merger.conflicts == {}
+    return found
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_an_ingest_that_dies_at_any_call_loses_and_doubles_nothing(seed: int) -> None:
+    calm = shop(seed)
+    assert ingest(calm)
+    expected, calls = sums(calm), calm.calls
+    assert sum(expected.values()) > 50
+    for dies_at in range(1, calls + 1):
+        cluster = shop(seed)
+        assert not ingest(cluster, dies_at=dies_at)
+        assert ingest(cluster)
+        found = sums(cluster)
+        last = min(max(bucket for bucket, *_ in each) for each in (expected, found))
+        assert {cell: value for cell, value in found.items() if cell[0] < last} == {c: v for c, v in expected.items() if c[0] < last}, (seed, dies_at)
+
+
+def test_letters_of_what_was_refused_are_kept_at_least_once() -> None:
+    calm, cluster = shop(1), shop(1)
+    assert ingest(calm)
+    assert not ingest(cluster, dies_at=calm.calls // 2)
+    assert ingest(cluster)
+    keys = {key for key, _ in calm.values("deadletter")}
+    assert keys
+    assert {key for key, _ in cluster.values("deadletter")} == keys
