@@ -14,10 +14,11 @@ from rollguard.cli.explaining import explain
 from rollguard.cli.interrupts import interrupts_never_lost
 from rollguard.cli.replaying import replay
 from rollguard.cli.working import worker
+from rollguard.cli.topics import topics
 from rollguard.config import RollguardError
 
 #: Codes of errors that are a matter of what was typed or written, not of what happened.
-WRONG_USAGE = frozenset({"config", "case", "model", "usage"})
+WRONG_USAGE = frozenset({"config", "case", "model", "secret", "usage"})
 
 app = typer.Typer(
     name="rollguard",
@@ -50,6 +51,7 @@ app.command(name="check")(check)
 app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
 app.command(name="worker")(worker)
+app.add_typer(topics)
 
 
 def main() -> None:

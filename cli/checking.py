@@ -18,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rollguard.cli.bar import progress_bar
+from rollguard.cli.connections import settings_of, tell_findings
 from rollguard.cli.replaying import ConfigFile, opened_case
-from rollguard.config import ConfigError, Layer, Metric, Mistake, Node, Settings, default_text, format_duration, load_layers, parse, read_layer
+from rollguard.config import ConfigError, Layer, Metric, Mistake, Node, RollguardError, Settings, default_text, format_duration, parse, read_layer
 from rollguard.detectors import (
     Detect,
     Direction,
@@ -56,6 +57,9 @@ def check(
     case: Annotated[Path | None, typer.Argument(help="Folder of a case: its usual volumes are held against what the config asks for.", metavar="CASE")] = None,
     *,
     config: ConfigFile = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Try what a worker needs instead: secrets, brokers, topics, permissions, database, port. Nothing is written.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object, for machines.")] = False,
 ) -> None:
     """Check a config: every mistake at once, what it watches, and the changes that it asks for but cannot see.
@@ -67,13 +71,20 @@ def check(
 
         rollguard check -c shop.yaml cases/promise-7 --json | jq .unseen
 
-    Exit codes: 0 fine, whatever was advised; 1 the run failed; 2 wrong usage, config or case.
+        rollguard check -c shop.yaml --live
+
+    Exit codes: 0 fine, whatever was advised; 1 the run failed, or --live found what must be mended; 2 wrong usage, config or case.
     """
+    if live and case is not None:
+        raise RollguardError("--live: means nothing with a case, which needs no brokers. Leave one of them out.", code="usage")
     volumes: _Volumes | None = None
     notes: tuple[str, ...] = ()
     if case is None:
-        settings = load_layers([Layer(default_text(), "default.yaml"), *([] if config is None else [read_layer(config)])])
+        settings = settings_of(config)
         refuse_wrong_models(settings, config)
+        if live:
+            tell_findings(settings, json=json)
+            return
     else:
         opened = opened_case(case, config)
         refuse_wrong_models(opened.settings, config, opened)

@@ -10,9 +10,10 @@ import msgspec
 from rollguard.config.document import Node
 from rollguard.config.errors import Mistake, shown
 from rollguard.config.explain import mistake_at
-from rollguard.config.model import RIVER_MODEL, RIVER_MODELS, Accept, Labels, Metric, Place, Settings, Source, near_model
+from rollguard.config.model import RIVER_MODEL, RIVER_MODELS, Accept, Kafka, Labels, Metric, Place, Settings, Source, Store, near_model
 
 RESERVED = ("id", "ts")  # fields that mean something by themselves
+OWN_TOPICS = ("blocks", "signals", "commands", "deadletter")  # behind `kafka.prefix`
 
 
 def inconsistencies(settings: Settings, root: Node, *, broken: frozenset[str]) -> Iterator[Mistake]:
@@ -46,6 +47,11 @@ def inconsistencies(settings: Settings, root: Node, *, broken: frozenset[str]) -
         yield from _metric(settings, root, name, metric, sources=named["sources"], broken=broken)
     if "changes" not in broken and settings.changes.source in named["sources"]:
         yield mistake_at(root, ("changes", "source"), f"'{settings.changes.source}' is a source of events", expected="a name of its own, as deploys")
+    if "kafka" not in broken:
+        yield from _kafka(settings.kafka, root)
+    yield from _topics(settings, root, broken=broken)
+    if "store" not in broken:
+        yield from _store(settings.store, root)
     if "money_clock" not in broken and "metrics" not in broken and named["metrics"]:
         yield from _money_clock(settings, root, named["metrics"])
     if "metrics" not in broken:
@@ -204,6 +210,58 @@ def _money_clock(settings: Settings, root: Node, metrics: Sequence[str]) -> Iter
     elif name in settings.metrics and settings.metrics[name].kind != "count":
         counts = [each for each, metric in settings.metrics.items() if metric.kind == "count"]
         yield mistake_at(root, path, f"'{name}' is a {settings.metrics[name].kind}", expected=f"a metric of kind count ({_list(counts)})")
+
+
+def _kafka(kafka: Kafka, root: Node) -> Iterator[Mistake]:
+    """Check that what is needed to log in is there, and that nothing was set in vain: a password that nobody asks for protects nothing."""
+    protocol, mechanism = kafka.security_protocol, kafka.sasl_mechanism
+    named = protocol.startswith("SASL") and mechanism != "GSSAPI"
+    meant = f"only with security_protocol: SASL_SSL or SASL_PLAINTEXT{', and not with GSSAPI' if mechanism == 'GSSAPI' else ''}"
+    for key in ("sasl_plain_username", "sasl_plain_password"):
+        written = getattr(kafka, key) is not None
+        if named and not written:
+            what = "a user's name" if key.endswith("name") else "where the password stands, as env:NAME or file:PATH"
+            yield mistake_at(root, ("kafka",), f"{protocol} with {mechanism} needs the key '{key}'", expected=f"{key}: {what}")
+        elif written and not named:
+            yield mistake_at(root, ("kafka", key), f"means nothing with {protocol if not protocol.startswith('SASL') else mechanism}", expected=meant)
+    told = kafka.ssl_context
+    path = ("kafka", "ssl_context")
+    if not protocol.endswith("SSL"):
+        for key in ("cafile", "certfile", "keyfile", "password"):
+            if getattr(told, key) is not None:
+                yield mistake_at(root, (*path, key), f"means nothing with {protocol}", expected="only with security_protocol: SSL or SASL_SSL")
+    elif told.certfile is None:
+        for key in ("keyfile", "password"):
+            if getattr(told, key) is not None:
+                yield mistake_at(root, (*path, key), "there is no certificate that it belongs to", expected="certfile: the client's own certificate")
+
+
+def _topics(settings: Settings, root: Node, *, broken: frozenset[str]) -> Iterator[Mistake]:
+    """Check that nothing is read that is not meant: each of our own topics, and that of the changes, has one use."""
+    own = set() if "kafka" in broken else {f"{settings.kafka.prefix}.{name}" for name in OWN_TOPICS}
+    if longest := [name for name in sorted(own) if len(name) > 249]:
+        yield mistake_at(
+            root, ("kafka", "prefix"), f"too long for {longest[0].rpartition('.')[2]}", expected=f"at most {248 - max(map(len, OWN_TOPICS))} letters"
+        )
+    readers = [] if "sources" in broken else [(("sources", name, "topic"), source.topic) for name, source in settings.sources.items()]
+    changes = None if "changes" in broken else settings.changes.topic
+    for path, topic in readers:
+        if topic in own:
+            yield mistake_at(root, path, f"'{topic}' is a topic of Rollguard's own", expected="a topic of events, or another kafka.prefix")
+        elif topic == changes:
+            yield mistake_at(root, path, f"'{topic}' is the topic of the changes", expected="a topic of events alone")
+    if changes in own:
+        yield mistake_at(root, ("changes", "topic"), f"'{changes}' is a topic of Rollguard's own", expected="a topic of changes, or another kafka.prefix")
+
+
+def _store(store: Store, root: Node) -> Iterator[Mistake]:
+    """Check that a password has a user, and somebody who asks for it."""
+    if store.password is None:
+        return
+    if store.url.startswith("sqlite"):
+        yield mistake_at(root, ("store", "password"), "means nothing for SQLite", expected="only with a url of PostgreSQL")
+    elif "@" not in store.url.partition("://")[2].partition("/")[0]:
+        yield mistake_at(root, ("store", "url"), "a password and no user that it is of", expected="postgresql://USER@HOST:PORT/NAME")
 
 
 def _list(words: Collection[str]) -> str:

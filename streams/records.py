@@ -183,7 +183,7 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
 
     def heard(self, block: Block) -> Self:
         """Take in a block of the partition that was sent after this was kept."""
-        moved = [] if block.why == "advance" or block.offset <= self.offset else [(block.offset, block.frontier)]
+        moved = [] if block.why == "advance" or block.offset < self.offset else [(block.offset, block.frontier)]
         return msgspec.structs.replace(self, sent=max(self.sent, block.frontier), silences=[*self.silences, *moved])
 
 

@@ -165,6 +165,27 @@ def test_settings_cannot_be_changed() -> None:
         ("accept: [{metric: orders, at: 2026-03-02T00:00:00Z, labels: {region: 1}}]", 1, "accept[0].labels.region", "1 will not do", "a text", None),
         ("policy: {guilty: 80}", 1, "policy.guilty", "80 will not do", "at most 1", None),
         ("policy: {lead: -0.5}", 1, "policy.lead", "-0.5 will not do", "at least 0", None),
+        ("kafka: {bootstrap_servers: kafka}", 1, "kafka.bootstrap_servers[0]", "'kafka' is no address", "host:port", None),
+        ("kafka: {sasl_plain_password: secret}", 1, "kafka.sasl_plain_password", "does not stand in a config", "env:NAME", None),
+        ("kafka:\n  security_protocol: SASL_SSL\n  sasl_plain_username: me", 1, "kafka", "needs the key 'sasl_plain_password'", "env:NAME", None),
+        (
+            "kafka: {security_protocol: SASL_PLAINTEXT, sasl_mechanism: SCRAM-SHA-512, sasl_plain_password: 'env:P'}",
+            1,
+            "kafka",
+            "SASL_PLAINTEXT with SCRAM-SHA-512 needs the key 'sasl_plain_username'",
+            "user's name",
+            None,
+        ),
+        ("kafka:\n  sasl_plain_username: me", 2, "kafka.sasl_plain_username", "means nothing with PLAINTEXT", "SASL_SSL or SASL_PLAINTEXT", None),
+        ("kafka: {security_protocol: SASL_SSL, sasl_mechanism: GSSAPI, sasl_plain_username: me}", 1, "kafka.sasl_plain_username", "GSSAPI", "not with", None),
+        ("kafka:\n  ssl_context:\n    cafile: ca.pem", 3, "kafka.ssl_context.cafile", "means nothing with PLAINTEXT", "SSL or SASL_SSL", None),
+        ("kafka: {security_protocol: SSL, ssl_context: {keyfile: k.pem}}", 1, "kafka.ssl_context.keyfile", "no certificate that", "certfile", None),
+        ("kafka: {security_protocol: TLS}", 1, "kafka.security_protocol", "'TLS' is not known", "PLAINTEXT, SSL", None),
+        ("kafka: {prefix: " + "p" * 240 + "}", 1, "kafka.prefix", "too long for deadletter", "at most 238 letters", None),
+        ("kafka: {prefix: shop}\nchanges: {topic: shop.commands}", 2, "changes.topic", "a topic of Rollguard's own", "another kafka.prefix", None),
+        ("store: {url: 'postgresql://me:secret@db/x'}", 1, "store.url", "a password in it", "store.password", None),
+        ("store: {password: 'env:P'}", 1, "store.password", "means nothing for SQLite", "PostgreSQL", None),
+        ("store: {url: 'postgresql://db/x', password: 'env:P'}", 1, "store.url", "no user that it is of", "USER@HOST", None),
     ],
 )
 def test_a_mistake_names_line_key_problem_expectation_and_near_match(addition: str, line: int, key: str, problem: str, expected: str, near: str | None) -> None:
@@ -507,3 +528,39 @@ def test_a_new_metric_that_lacks_keys_is_told_key_by_key() -> None:
     with pytest.raises(ConfigError) as caught:
         load_layers([Layer(text=default_text(), name="default.yaml"), Layer(text="metrics:\n  refunds: {kind: count}\n", name="case.yaml")])
     assert [mistake.key for mistake in caught.value.mistakes] == ["metrics.refunds.source", "metrics.refunds.worse"]
+
+
+@pytest.mark.parametrize(
+    ("topics", "key", "problem"),
+    [
+        ("kafka: {prefix: shop}\nsources: {orders: {topic: shop.signals}}", "sources.orders.topic", "a topic of Rollguard's own"),
+        ("changes: {topic: shop.orders}", "sources.orders.topic", "the topic of the changes"),
+    ],
+)
+def test_a_topic_of_events_has_no_other_use(topics: str, key: str, problem: str) -> None:
+    found = only(SHOP, topics)
+    assert (found.file, found.key) == ("layer1.yaml" if "sources" in topics else "layer0.yaml", key)
+    assert problem in found.problem
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "kafka: {security_protocol: SSL}",
+        "kafka: {security_protocol: SSL, ssl_context: {cafile: ca.pem, certfile: me.pem, keyfile: me.key, password: 'file:pass'}}",
+        "kafka: {security_protocol: SASL_SSL, sasl_mechanism: SCRAM-SHA-512, sasl_plain_username: me, sasl_plain_password: 'env:P'}",
+        "kafka: {security_protocol: SASL_PLAINTEXT, sasl_mechanism: GSSAPI}",
+        "kafka: {bootstrap_servers: 'a:9092, b:9092'}",
+        "kafka: {bootstrap_servers: ['[::1]:9092']}",
+        "store: {url: 'postgresql://me@db:5432/x', password: 'env:P'}",
+        "store: {url: 'postgresql+psycopg://me@db/x'}",
+        "http: {port: 0}",
+    ],
+)
+def test_every_way_to_log_in_can_be_written(section: str) -> None:
+    load(SHOP + section, name="shop.yaml")
+
+
+def test_a_secret_in_the_wrong_place_is_refused_and_not_shown() -> None:
+    for text in ("kafka: {sasl_plain_password: hunter2-hunter2}", "store: {url: 'postgresql://me:hunter2-hunter2@db/x'}"):
+        assert not any("hunter2" in str(each) for each in mistakes(SHOP + text)), text
