@@ -1,3 +1,43 @@
 """What must outlive a process in, the same out: snapshots, incidents, outbox and ledger. Never decides anything."""
 
-__all__: list[str] = []
+from rollguard.store.errors import DamagedError, LogChangedError, OffsetError, StaleError, StoreError
+from rollguard.store.records import (
+    Anchor,
+    Batch,
+    Flaw,
+    IncidentRow,
+    Kept,
+    LedgerEntry,
+    LedgerRow,
+    OutboxKind,
+    OutboxRow,
+    OutboxState,
+    Outcome,
+    Owner,
+    Recorded,
+    TimelineRow,
+)
+from rollguard.store.store import Store
+
+__all__ = [
+    "Anchor",
+    "Batch",
+    "DamagedError",
+    "Flaw",
+    "IncidentRow",
+    "Kept",
+    "LedgerEntry",
+    "LedgerRow",
+    "LogChangedError",
+    "OffsetError",
+    "OutboxKind",
+    "OutboxRow",
+    "OutboxState",
+    "Outcome",
+    "Owner",
+    "Recorded",
+    "StaleError",
+    "Store",
+    "StoreError",
+    "TimelineRow",
+]
