@@ -56,9 +56,8 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
     """
     found: Sequence[LogRecord]
     try:
-        if record.value is None:
-            raise ChangeRefusedError("it has no value (a tombstone)")
-        found = sightings(record.value, environment=settings.environment) if kind == "change" else [_command(record.value)]
+        value = record.value or b""
+        found = sightings(value, environment=settings.environment) if kind == "change" else [_command(value)]
     except (ChangeRefusedError, CommandRefusedError) as error:
         return [dead_letter(record, source=settings.changes.source if kind == "change" else "commands", reason=error.code, detail=str(error))]
     return [Outgoing(topic="signals", key=_CODEC.id_of(each).encode(), value=_CODEC.encode(each)) for each in found]
@@ -114,7 +113,7 @@ def _agent(settings: Settings, kind: Any, append: Append) -> Callable[[Any], Awa
                     await append(out)
                     break
                 except RollguardError as error:
-                    log.error("change_waits", kind=kind, topic=event.message.topic, offset=event.message.offset, error=str(error))
+                    log.error("change_waits", kind=kind, topic=event.message.topic, offset=event.message.offset, error=str(error))  # noqa: TRY400 - the text says it all
                     await stream.sleep(wait_s)
 
     return agent
@@ -134,7 +133,6 @@ def _credentials(access: Access) -> Any:
                 return faust.GSSAPICredentials(
                     kerberos_service_name=given["sasl_kerberos_service_name"], kerberos_domain_name=given["sasl_kerberos_domain_name"], ssl_context=context
                 )
-            credentials = faust.SASLCredentials(
+            return faust.SASLCredentials(
                 username=given["sasl_plain_username"], password=given["sasl_plain_password"], ssl_context=context, mechanism=given["sasl_mechanism"]
             )
-            return credentials

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
-import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import Settings
@@ -15,14 +14,12 @@ from rollguard.detectors import Tick
 from rollguard.incidents import Desk, Entry, LogCodec, LogError, Pulse
 from rollguard.replay import line_of
 from rollguard.service.ingest_work import dead_letter
+from rollguard.service.kept import stored, take_over
 from rollguard.service.present import TOO_LATE_MS, lateness_of
 from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, TimelineRow
-from rollguard.streams import SnapshotError
 from rollguard.streams.kafka import Logs, Outgoing
 
 __all__ = ["DeskOut", "DeskWork", "DeskWorks"]
-
-log = structlog.get_logger()
 
 #: Without a tick for so long time itself is told, by the clock on the wall.
 PULSE_MS = 60_000
@@ -59,39 +56,41 @@ class DeskWorks:
         The clock on the wall.
     """
 
-    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str) -> None:
+    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str, now_ms: Callable[[], int]) -> None:
         self.settings = settings
         self.logs = logs
         self.store = store
         self.owner = owner
+        self.now_ms = now_ms
 
     async def open(self, partition: TopicPartition) -> DeskWork:
         """Take the desk over, as it was last kept; where nothing fits, from the log's beginning."""
-        bounds = await self.logs.bounds(partition)
-        epoch = await asyncio.to_thread(self.store.claim, "desk", self.owner)
-        kept = await asyncio.to_thread(self.store.newest, "desk")
-        desk, offset = Desk(self.settings), bounds.first
-        if kept is not None and not bounds.first <= kept.offset <= bounds.end:
-            log.error("snapshot_does_not_fit_the_log", stage="desk", offset=kept.offset, first=bounds.first, end=bounds.end)
-        elif kept is not None:
-            try:
-                desk, offset = Desk.restore(self.settings, kept.state), kept.offset
-            except SnapshotError as error:
-                log.warning("snapshot_refused", stage="desk", error=str(error))
-        return DeskWork(self, epoch, desk, offset)
+        epoch, desk, offset, kept = await take_over(
+            self.store,
+            "desk",
+            self.owner,
+            self.now_ms(),
+            await self.logs.bounds(partition),
+            fresh=lambda: Desk(self.settings),
+            restore=lambda state: Desk.restore(self.settings, state),
+        )
+        return DeskWork(self, epoch, desk, offset, kept)
 
 
 class DeskWork:
     """The signals log, and the desk that reads it."""
 
-    def __init__(self, works: DeskWorks, epoch: int, desk: Desk, offset: int) -> None:
+    def __init__(self, works: DeskWorks, epoch: int, desk: Desk, offset: int, kept: int) -> None:
         self.works = works
         self.epoch = epoch
         self.desk = desk
         self.offset = offset
         self.codec = LogCodec()
         self.frontier_ms: int | None = None
-        self._kept_offset = offset
+        self._kept_offset = kept
+        #: Behind the last record whose rows are in the database.
+        self._recorded = offset
+        self._gap = True
         self._kept_ms: int | None = None
         self._ticked_ms: int | None = None
 
@@ -120,17 +119,12 @@ class DeskWork:
                     ledger.append(LedgerRow(offset=record.offset, ordinal=ordinal, at_ms=entry.at_ms, kind=f"decided.{entry.decision.action}", body=line))
                     row = _outbox(record.offset, ordinal, entry, line, lateness_of(entry.at_ms - self.desk.lateness_ms, now_ms))
                     outbox += [] if row is None else [row]
-        first, self.offset = self.offset, records[-1].offset + 1
-        batch = Batch(
-            from_offset=first,
-            to_offset=self.offset,
-            timeline=tuple(timeline),
-            incidents=tuple(incidents.values()),
-            outbox=tuple(outbox),
-            ledger=tuple(ledger),
-            now_ms=now_ms,
-        )
-        return DeskOut(batch, letters)
+        self.offset = records[-1].offset + 1
+        if not timeline:
+            # Most records come to nothing; the next batch speaks of them too.
+            return DeskOut(None, letters)
+        rows = {"timeline": tuple(timeline), "incidents": tuple(incidents.values()), "outbox": tuple(outbox), "ledger": tuple(ledger)}
+        return DeskOut(Batch(from_offset=self._recorded, to_offset=self.offset, **rows), letters)
 
     async def rest(self, now_ms: int) -> DeskOut | None:
         """Tell by the clock on the wall that no bucket closes any more."""
@@ -144,9 +138,8 @@ class DeskWork:
 
     async def write(self, out: DeskOut) -> None:
         """Record in the database, then append what else there is."""
-        batch = out.batch
-        if batch is not None and (batch.timeline or batch.ledger):
-            await asyncio.to_thread(self.works.store.record, "desk", self.epoch, batch)
+        if out.batch is not None:
+            await self._record(out.batch)
         if out.records:
             await self.works.logs.append(out.records)
 
@@ -155,11 +148,17 @@ class DeskWork:
         if self._kept_ms is None:
             self._kept_ms = now_ms
         due = now_ms - self._kept_ms >= SNAPSHOTS_APART * self.works.settings.store.snapshot_ms
-        if self.offset == self._kept_offset or not (due or last):
+        if self.offset <= self._kept_offset or not (due or last):
             return
+        # In a thread, since it holds hours of ticks; nothing feeds the desk meanwhile.
         state = await asyncio.to_thread(self.desk.snapshot)
-        await asyncio.to_thread(self.works.store.keep, "desk", self.epoch, offset=self.offset, state=state, now_ms=now_ms)
+        await self._record(Batch(from_offset=self._recorded, to_offset=self.offset, snapshot=state))
         self._kept_offset, self._kept_ms = self.offset, now_ms
+
+    async def _record(self, batch: Batch) -> None:
+        # Records may be missing that fell out of the log's retention, or that an older desk has applied.
+        await stored(self.works.store.record, "desk", self.epoch, msgspec.structs.replace(batch, gap=self._gap), self.works.now_ms())
+        self._recorded, self._gap = batch.to_offset, False
 
 
 def _timeline(offset: int, ordinal: int, entry: Entry, line: bytes) -> TimelineRow:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
-import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import RollguardError, Settings
 from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import LogCodec
 from rollguard.service.ingest_work import dead_letter
+from rollguard.service.kept import stored, take_over
 from rollguard.store import Store
 from rollguard.streams import BlockCodec, BlockRecord, Merger, SnapshotError, WireError
 from rollguard.streams.kafka import Logs, Outgoing
 
 __all__ = ["DetectStage", "DetectWork", "DetectWorks"]
-
-log = structlog.get_logger()
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,36 +83,36 @@ class DetectWorks:
     store : Store
     owner : str
         Who we are, for those who look into the database.
+    now_ms : callable
+        The clock on the wall.
     """
 
-    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str) -> None:
+    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str, now_ms: Callable[[], int]) -> None:
         self.settings = settings
         self.logs = logs
         self.store = store
         self.owner = owner
+        self.now_ms = now_ms
 
     async def open(self, partition: TopicPartition) -> DetectWork:
         """Take the stage over, as it was last kept; where nothing fits, from the log's beginning."""
         name = f"detect/{partition.partition}"
-        now_ms = self.settings.store.snapshot_ms
-        bounds = await self.logs.bounds(partition)
-        epoch = await asyncio.to_thread(self.store.claim, name, self.owner, now_ms)
-        kept = await asyncio.to_thread(self.store.newest, name)
-        stage, offset = DetectStage(self.settings), bounds.first
-        if kept is not None and not bounds.first <= kept.offset <= bounds.end:
-            log.error("snapshot_does_not_fit_the_log", stage=name, offset=kept.offset, first=bounds.first, end=bounds.end)
-        elif kept is not None:
-            try:
-                stage, offset = DetectStage.restore(self.settings, kept.state), kept.offset
-            except SnapshotError as error:
-                log.warning("snapshot_refused", stage=name, error=str(error))
-        return DetectWork(self, name, epoch, stage, offset)
+        epoch, stage, offset, kept = await take_over(
+            self.store,
+            name,
+            self.owner,
+            self.now_ms(),
+            await self.logs.bounds(partition),
+            fresh=lambda: DetectStage(self.settings),
+            restore=lambda state: DetectStage.restore(self.settings, state),
+        )
+        return DetectWork(self, name, epoch, stage, offset, kept)
 
 
 class DetectWork:
     """The log of blocks, and the stage that reads it."""
 
-    def __init__(self, works: DetectWorks, name: str, epoch: int, stage: DetectStage, offset: int) -> None:
+    def __init__(self, works: DetectWorks, name: str, epoch: int, stage: DetectStage, offset: int, kept: int) -> None:
         self.works = works
         self.name = name
         self.epoch = epoch
@@ -123,7 +120,7 @@ class DetectWork:
         self.offset = offset
         self.codec = BlockCodec(works.settings)
         self.log_codec = LogCodec()
-        self._kept_offset = offset
+        self._kept_offset = kept
         self._kept_ms: int | None = None
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> list[Outgoing]:
@@ -159,8 +156,8 @@ class DetectWork:
     async def acknowledge(self, now_ms: int, *, last: bool) -> None:
         """Keep the stage with the offset that it reflects, as often as the settings say."""
         due = self._kept_ms is not None and now_ms - self._kept_ms >= self.works.settings.store.snapshot_ms
-        if self.offset == self._kept_offset or not (due or last):
+        if self.offset <= self._kept_offset or not (due or last):
             return
         state = self.stage.snapshot()
-        await asyncio.to_thread(self.works.store.keep, self.name, self.epoch, offset=self.offset, state=state, now_ms=now_ms)
+        await stored(self.works.store.keep, self.name, self.epoch, offset=self.offset, state=state, now_ms=now_ms)
         self._kept_offset, self._kept_ms = self.offset, now_ms

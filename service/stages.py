@@ -86,7 +86,7 @@ class StageService(Service):
                 waits = pauses()
             except RollguardError as error:
                 if str(error) != self.trouble:
-                    log.error("stage_stands_still", stage=self.name, error=str(error))
+                    log.error("stage_stands_still", stage=self.name, error=str(error))  # noqa: TRY400 - the text says it all
                 self.trouble = str(error)
                 # What waiting does not mend, a person may: a topic, a permission, a password.
                 await self.sleep(next(waits))

@@ -17,7 +17,7 @@ from rollguard.service.detect_work import DetectWorks
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
-from rollguard.service.stages import StageService
+from rollguard.service.stages import StageService, now_ms
 from rollguard.store import Store
 from rollguard.streams.kafka import Access, KafkaLogs, Outgoing, find_secret, group_of, own_topics
 
@@ -89,8 +89,8 @@ def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
     topics = tuple(sorted({source.topic for source in settings.sources.values()}))
     known = {
         "ingest": (topics, lambda logs: IngestWorks(settings, logs)),
-        "detect": ((own.blocks.name,), lambda logs: DetectWorks(settings, logs, store, owner)),
-        "desk": ((own.signals.name,), lambda logs: DeskWorks(settings, logs, store, owner)),
+        "detect": ((own.blocks.name,), lambda logs: DetectWorks(settings, logs, store, owner, now_ms)),
+        "desk": ((own.signals.name,), lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
     }
     stages = [StageService(name, access, reads, works, metrics.cycle_over) for name, (reads, works) in known.items() if name in parts]
     appender = _Appender(access)
