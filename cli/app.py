@@ -12,9 +12,10 @@ from rollguard.cli.checking import check
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.interrupts import interrupts_never_lost
+from rollguard.cli.producing import produce
 from rollguard.cli.replaying import replay
-from rollguard.cli.working import worker
 from rollguard.cli.topics import topics
+from rollguard.cli.working import worker
 from rollguard.config import RollguardError
 
 #: Codes of errors that are a matter of what was typed or written, not of what happened.
@@ -51,6 +52,7 @@ app.command(name="check")(check)
 app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
 app.command(name="worker")(worker)
+app.command(name="produce")(produce)
 app.add_typer(topics)
 
 

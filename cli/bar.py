@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from rollguard.replay import Progress as Reached
-from rollguard.replay import Run
 
 __all__ = ["meter", "progress_bar", "with_progress"]
+
+Done = TypeVar("Done")
 
 
 def meter(share: float, width: int, colour: str) -> str:
@@ -36,7 +38,7 @@ def progress_bar(title: str) -> Iterator[Callable[[float], None]]:
         yield lambda share: bar.update(task, completed=share)
 
 
-def with_progress(title: str, work: Callable[[Callable[[Reached], None]], Run]) -> Run:
-    """Run a replay under a progress bar."""
+def with_progress(title: str, work: Callable[[Callable[[Reached], None]], Done]) -> Done:
+    """Work through a case under a progress bar."""
     with progress_bar(title) as move:
         return work(lambda reached: move(reached.bytes_read / max(reached.bytes_total, 1)))

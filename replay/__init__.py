@@ -4,6 +4,7 @@ from rollguard.replay.affected import make_file, write_affected
 from rollguard.replay.case import Case, CaseError, open_case
 from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
+from rollguard.replay.produce import Produced, produce_case
 from rollguard.replay.run import OutError, Run, make_out, run_case
 from rollguard.replay.story import Story, write_case
 from rollguard.replay.timeline import fold, line_of, ms_of, rfc3339
@@ -12,6 +13,7 @@ __all__ = [
     "Case",
     "CaseError",
     "OutError",
+    "Produced",
     "Progress",
     "Replay",
     "Run",
@@ -23,6 +25,7 @@ __all__ = [
     "march_story",
     "ms_of",
     "open_case",
+    "produce_case",
     "rfc3339",
     "run_case",
     "write_affected",

@@ -74,13 +74,13 @@ class DeskWorks:
             fresh=lambda: Desk(self.settings),
             restore=lambda state: Desk.restore(self.settings, state),
         )
-        return DeskWork(self, epoch, desk, offset, kept)
+        return DeskWork(self, epoch, desk, offset=offset, kept=kept)
 
 
 class DeskWork:
     """The signals log, and the desk that reads it."""
 
-    def __init__(self, works: DeskWorks, epoch: int, desk: Desk, offset: int, kept: int) -> None:
+    def __init__(self, works: DeskWorks, epoch: int, desk: Desk, *, offset: int, kept: int) -> None:
         self.works = works
         self.epoch = epoch
         self.desk = desk
@@ -123,8 +123,15 @@ class DeskWork:
         if not timeline:
             # Most records come to nothing; the next batch speaks of them too.
             return DeskOut(None, letters)
-        rows = {"timeline": tuple(timeline), "incidents": tuple(incidents.values()), "outbox": tuple(outbox), "ledger": tuple(ledger)}
-        return DeskOut(Batch(from_offset=self._recorded, to_offset=self.offset, **rows), letters)
+        batch = Batch(
+            from_offset=self._recorded,
+            to_offset=self.offset,
+            timeline=tuple(timeline),
+            incidents=tuple(incidents.values()),
+            outbox=tuple(outbox),
+            ledger=tuple(ledger),
+        )
+        return DeskOut(batch, letters)
 
     async def rest(self, now_ms: int) -> DeskOut | None:
         """Tell by the clock on the wall that no bucket closes any more."""

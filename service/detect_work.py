@@ -106,13 +106,13 @@ class DetectWorks:
             fresh=lambda: DetectStage(self.settings),
             restore=lambda state: DetectStage.restore(self.settings, state),
         )
-        return DetectWork(self, name, epoch, stage, offset, kept)
+        return DetectWork(self, name, epoch, stage, offset=offset, kept=kept)
 
 
 class DetectWork:
     """The log of blocks, and the stage that reads it."""
 
-    def __init__(self, works: DetectWorks, name: str, epoch: int, stage: DetectStage, offset: int, kept: int) -> None:
+    def __init__(self, works: DetectWorks, name: str, epoch: int, stage: DetectStage, *, offset: int, kept: int) -> None:
         self.works = works
         self.name = name
         self.epoch = epoch

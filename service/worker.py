@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import faust
@@ -19,7 +20,7 @@ from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
 from rollguard.service.stages import StageService, now_ms
 from rollguard.store import Store
-from rollguard.streams.kafka import Access, KafkaLogs, Outgoing, find_secret, group_of, own_topics
+from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Works, find_secret, group_of, own_topics
 
 __all__ = ["STAGES", "open_store", "run_worker"]
 
@@ -41,7 +42,7 @@ class _Appender(Service):
         if self.producer is not None:
             await self.producer.stop()
 
-    async def append(self, records: list[Outgoing]) -> None:
+    async def append(self, records: Sequence[Outgoing]) -> None:
         """Append to our topics."""
         if self.producer is None:
             producer = self.access.producer()
@@ -87,7 +88,7 @@ def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
     own = own_topics(settings.kafka)
     metrics = Metrics(settings)
     topics = tuple(sorted({source.topic for source in settings.sources.values()}))
-    known = {
+    known: dict[str, tuple[tuple[str, ...], Callable[[Logs], Works[Any]]]] = {
         "ingest": (topics, lambda logs: IngestWorks(settings, logs)),
         "detect": ((own.blocks.name,), lambda logs: DetectWorks(settings, logs, store, owner, now_ms)),
         "desk": ((own.signals.name,), lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),

@@ -119,7 +119,7 @@ class SimulatedStore:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def claim(self, stage: str, owner: str, now_ms: int, **_: object) -> int:
+    def claim(self, stage: str, *_: object) -> int:
         self.cluster.call()
         self.cluster.epochs[stage] = self.cluster.epochs.get(stage, 0) + 1
         return self.cluster.epochs[stage]
@@ -135,17 +135,19 @@ class SimulatedStore:
         self.cluster.snapshots.setdefault(stage, []).append(Kept(offset=offset, state=state, saved_ms=now_ms, damaged=False))
         self.cluster.call()
 
-    def record(self, stage: str, epoch: int, batch: Batch, **_: object) -> None:
+    def record(self, stage: str, epoch: int, batch: Batch, now_ms: int) -> None:
         self.cluster.call()
         self._check(stage, epoch)
         applied = self.cluster.applied.get(stage, 0)
         self.cluster.rows += [row for row in itertools.chain(batch.timeline, batch.outbox, batch.ledger) if (row.offset or 0) >= applied]
         self.cluster.applied[stage] = max(applied, batch.to_offset)
+        if batch.snapshot is not None:
+            self.cluster.snapshots.setdefault(stage, []).append(Kept(offset=batch.to_offset, state=batch.snapshot, saved_ms=now_ms, damaged=False))
         self.cluster.call()
 
     def _check(self, stage: str, epoch: int) -> None:
         if self.cluster.epochs.get(stage) != epoch:
-            raise StaleError(stage=stage, ours=epoch, theirs=self.cluster.epochs.get(stage, 0))
+            raise StaleError(stage, epoch, self.cluster.epochs.get(stage, 0), "another")
 
 
 class SimulatedReader:
