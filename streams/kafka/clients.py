@@ -213,7 +213,8 @@ class Access:
         """
         where = f"broker {host}:{port}"
         try:
-            connection = await create_conn(host, port, **(self.__arguments | {"request_timeout_ms": CONNECT_MS}))
+            arguments = {key: value for key, value in self.__arguments.items() if key != "bootstrap_servers"}
+            connection = await create_conn(host, port, **arguments, request_timeout_ms=CONNECT_MS)
             try:
                 answer = await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
             finally:

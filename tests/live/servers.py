@@ -38,9 +38,10 @@ POM = Path(__file__).parent / "kafka" / "pom.xml"
 IMAGE = "apache/kafka:4.1.0"
 HOST = "127.0.0.1"
 LISTENERS = ("PLAINTEXT", "SASL_PLAINTEXT", "SSL", "SASL_SSL", "MUTUAL", "CONTROLLER")
-#: Who may log in by SASL (both mechanisms), and with what; `root` may do everything, `USER` what a test allows.
+#: Who may log in by SASL (both mechanisms), and with what: `root` may do everything, `USER` what tests allow, `STRANGER` nothing ever.
 USER = "worker"
-PASSWORDS = {"root": "root-secret-1b", USER: "worker-secret-7f"}
+STRANGER = "stranger"
+PASSWORDS = {"root": "root-secret-1b", USER: "worker-secret-7f", STRANGER: "stranger-secret-5d"}
 MECHANISMS = ("PLAIN", "SCRAM-SHA-512")
 #: Small and quick to start: one garbage collector thread, only the first compiler.
 JVM = ("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
