@@ -145,7 +145,7 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message).rstrip(".")
     if isinstance(error, ssl.SSLError):
-        return str(error.reason or "").replace("_", " ").lower()
+        return str(getattr(error, "reason", None) or "").replace("_", " ").lower()
     if isinstance(error, theirs.BrokerResponseError):
         return ", ".join(each for each in error.args if isinstance(each, str) and len(each) <= 300 and _named(error) is None).rstrip(".")
     if isinstance(error, (ConnectionRefusedError, theirs.KafkaConnectionError, EOFError, ConnectionError, TimeoutError)):

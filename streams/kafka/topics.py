@@ -189,7 +189,7 @@ def differences(wanted: Iterable[Topic], seen: Mapping[str, TopicSeen]) -> list[
 def _setting(topic: str, key: str, value: str, there: Mapping[str, str]) -> Difference | None:
     """Hold one setting against what it should be; more room than asked for is no difference."""
     has = there.get(key)
-    advice = f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={value}"
+    advice = f"run kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={value}"
     if has is None or has == value:
         return None
     if key in {"retention.ms", "retention.bytes", "max.message.bytes"}:

@@ -357,6 +357,9 @@ class _OwnBroker(Broker):
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
+            # After a kill the controller waits so long before it lets the broker in again (9 s as shipped).
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "500",
             # Kafka's own default, and a trap: whoever asks for a topic by name creates it.
             "auto.create.topics.enable": "true",
         }
