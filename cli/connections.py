@@ -178,24 +178,14 @@ async def _own(own: OwnTopics, topics: Topics) -> list[Finding]:
     found: list[Finding] = []
     for topic in own:
         what = f"topic {topic.name}"
-        denied = refused.get(topic.name)
-        if denied is not None and "not allowed" in denied.problem:
-            found.append(_to_mend("kafka", denied))
+        if topic.name in refused and not refused[topic.name].recoverable:
+            found.append(_to_mend("kafka", refused[topic.name]))
             continue
-        wrong = differences([topic], seen)
-        found += [Finding(state="mend" if each.wrong else "note", what=what, text=str(each).removeprefix(f"{what}: ")) for each in wrong]
-        if topic.name not in seen:
-            continue
-        written = await topics.may_write(topic.name)
-        if written is not None:
-            found.append(_to_mend("kafka", written))
-        try:
-            await topics.newest_ms(topic.name)
-        except KafkaError as error:
-            found.append(_to_mend("kafka", error))
-        else:
-            if written is None and not wrong:
-                found.append(Finding(state="ok", what=what, text="as it should be"))
+        wrong = [Finding(state="mend" if each.wrong else "note", what=what, text=str(each).removeprefix(f"{what}: ")) for each in differences([topic], seen)]
+        if topic.name in seen:
+            denied = [await topics.may_write(topic.name), await topics.may_read(topic.name)]
+            wrong += [_to_mend("kafka", each) for each in denied if each is not None]
+        found += wrong or [Finding(state="ok", what=what, text="as it should be")]
     return found
 
 
@@ -217,7 +207,7 @@ def database_found(store: Store) -> Finding:
     except ImportError:
         return Finding(state="mend", what=what, text=f"{named}: PostgreSQL needs the package psycopg. Install rollguard[postgres].")
     except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = str(error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error).strip().splitlines()[-1]
+        reason = str(error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error).strip().splitlines()[0]
         text = f"{named}: {reason}. Expected: a database that can be reached. Mend store.url or store.password, or see to the server."
         return Finding(state="mend", what=what, text=text)
     return Finding(state="ok", what=what, text=f"{named} reached")

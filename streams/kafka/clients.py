@@ -213,7 +213,8 @@ class Access:
         """
         where = f"broker {host}:{port}"
         try:
-            connection = await create_conn(host, port, **(self.__arguments | {"request_timeout_ms": CONNECT_MS}))
+            arguments = {key: value for key, value in self.__arguments.items() if key != "bootstrap_servers"}
+            connection = await create_conn(host, port, **arguments, request_timeout_ms=CONNECT_MS)
             try:
                 answer = await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
             finally:
@@ -306,7 +307,7 @@ def _ssl_context(kafka: Kafka) -> ssl.SSLContext:
     try:
         context: ssl.SSLContext = create_ssl_context(cafile=told.cafile, certfile=told.certfile, keyfile=told.keyfile, password=password)
     except OSError as error:
-        reason = str(error.reason if isinstance(error, ssl.SSLError) else error.strerror or "").replace("_", " ").lower() or "cannot be used"
+        reason = str(getattr(error, "reason", None) or error.strerror or "").replace("_", " ").lower() or "cannot be used"
         reference = ", ".join(path for path in (told.cafile, told.certfile, told.keyfile) if path is not None)
         expected = "certificates and key in PEM form that belong together, and the key's password"
         raise SecretError(key="kafka.ssl_context", reference=reference, problem=reason, expected=expected) from None

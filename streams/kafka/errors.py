@@ -68,7 +68,8 @@ _MEANINGS: tuple[tuple[type[BaseException], _Meaning], ...] = (
     (theirs.IllegalSaslStateError, _Meaning("nobody logs in there", "a listener for SASL", _LISTENER)),
     (theirs.TopicAuthorizationFailedError, _Meaning("not allowed", "that the user may read it, and write what is Rollguard's own", _ALLOW)),
     (theirs.GroupAuthorizationFailedError, _Meaning("not allowed", "that the user may read this group", _ALLOW)),
-    (theirs.ClusterAuthorizationFailedError, _Meaning("not allowed", "that the user may do this on the cluster", _ALLOW)),
+    # What a producer with ids is refused whose user may write to no topic at all.
+    (theirs.ClusterAuthorizationFailedError, _Meaning("not allowed", "that the user may write to Rollguard's own topics", _ALLOW)),
     (theirs.UnknownTopicOrPartitionError, _Meaning("there is no such topic", advice="create it, or mend its name in the config", recoverable=True)),
     (theirs.InvalidReplicationFactorError, _Meaning("fewer brokers than copies", "kafka.replication_factor, at most the number of brokers")),
     (theirs.MessageSizeTooLargeError, _Meaning("the record is too large", "a max.message.bytes of the topic that is large enough")),
@@ -144,7 +145,7 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message).rstrip(".")
     if isinstance(error, ssl.SSLError):
-        return str(error.reason or "").replace("_", " ").lower()
+        return str(getattr(error, "reason", None) or "").replace("_", " ").lower()
     if isinstance(error, theirs.BrokerResponseError):
         return ", ".join(each for each in error.args if isinstance(each, str) and len(each) <= 300 and _named(error) is None).rstrip(".")
     if isinstance(error, (ConnectionRefusedError, theirs.KafkaConnectionError, EOFError, ConnectionError, TimeoutError)):

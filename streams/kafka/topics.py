@@ -13,6 +13,7 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
@@ -188,7 +189,7 @@ def differences(wanted: Iterable[Topic], seen: Mapping[str, TopicSeen]) -> list[
 def _setting(topic: str, key: str, value: str, there: Mapping[str, str]) -> Difference | None:
     """Hold one setting against what it should be; more room than asked for is no difference."""
     has = there.get(key)
-    advice = f"kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={value}"
+    advice = f"run kafka-configs --alter --entity-type topics --entity-name {topic} --add-config {key}={value}"
     if has is None or has == value:
         return None
     if key in {"retention.ms", "retention.bytes", "max.message.bytes"}:
@@ -257,9 +258,8 @@ class Topics:
         seen: dict[str, TopicSeen] = {}
         refused: dict[str, KafkaError] = {}
         for code, name, _, partitions in answer.topics:
-            error = theirs.for_code(code)
-            if error not in {theirs.NoError, theirs.LeaderNotAvailableError}:
-                refused[name] = explained(error(name), f"topic {name}")
+            if theirs.for_code(code) not in {theirs.NoError, theirs.LeaderNotAvailableError}:
+                refused[name] = _refusal(name, code)
                 continue
             replication = len(partitions[0][3]) if partitions else 0
             leaderless = sum(leader < 0 for _, _, leader, *_ in partitions)
@@ -284,7 +284,7 @@ class Topics:
         first = missing[0]
         if len(missing) == 1:
             raise first
-        problem = f"{first.problem} (and {len(missing) - 1} more so or so: {', '.join(each.where.removeprefix('topic ') for each in missing[1:])})"
+        problem = f"{first.problem} (and {len(missing) - 1} more: {', '.join(each.where.removeprefix('topic ') for each in missing[1:])})"
         raise KafkaError(
             where=first.where, problem=problem, expected=first.expected, advice=first.advice, recoverable=all(each.recoverable for each in missing)
         )
@@ -311,7 +311,8 @@ class Topics:
         answer = await self._ask(CreateTopicsRequest(requests, TIMEOUT_MS, validate_only=False), controller=True)
         created: list[str] = []
         failed: list[KafkaError] = []
-        for name, code, said in answer.topic_errors:
+        order = {topic.name: place for place, topic in enumerate(missing)}
+        for name, code, said in sorted(answer.topic_errors, key=lambda each: order[each[0]]):
             error = theirs.for_code(code)
             if error is theirs.NoError:
                 created.append(name)
@@ -328,17 +329,24 @@ class Topics:
 
     async def may_write(self, topic: str) -> KafkaError | None:
         """Ask whether we may write to a topic, and write nothing: a batch without records is refused, but the permission is looked at first."""
-        seen, refused = await self.describe([topic])
-        if topic not in seen:
-            return refused.get(topic)
-        metadata = await self._ask(MetadataRequest([topic], allow_auto_topic_creation=False))
-        leaders = {number: leader for _, _, _, partitions in metadata.topics for _, number, leader, *_ in partitions}
         request = ProduceRequest(transactional_id=None, required_acks=-1, timeout=TIMEOUT_MS, topics=[(topic, [(0, b"")])])
-        answer = await self._client.send(leaders[0], request)
-        code = answer.topics[0][1][0][1]
-        if theirs.for_code(code) is theirs.TopicAuthorizationFailedError:
-            advice = "allow it with kafka-acls"
-            return KafkaError(where=f"topic {topic}", problem="not allowed to write to it", expected="an ACL for WRITE", advice=advice)
+        return await self._may(topic, request, "write to", "WRITE")
+
+    async def may_read(self, topic: str) -> KafkaError | None:
+        """Ask whether we may read a topic."""
+        return await self._may(topic, FetchRequest(0, 0, 1, 0, [(topic, [(0, 0, 1)])]), "read", "READ")
+
+    async def _may(self, topic: str, request: Any, what: str, operation: str) -> KafkaError | None:
+        """Send a request to the leader of a topic's first partition; whatever it says but "not allowed" is a yes."""
+        metadata = await self._ask(MetadataRequest([topic], allow_auto_topic_creation=False))
+        ((code, _, _, partitions),) = metadata.topics
+        if code:
+            return _refusal(topic, code)
+        leader = next((leader for _, number, leader, *_ in partitions if number == 0), -1)
+        answer = await self._client.send(leader, request)
+        if theirs.for_code(answer.topics[0][1][0][1]) is theirs.TopicAuthorizationFailedError:
+            expected = f"an ACL for {operation}"
+            return KafkaError(where=f"topic {topic}", problem=f"not allowed to {what} it", expected=expected, advice="allow it with kafka-acls")
         return None
 
     async def may_join(self, group: str) -> KafkaError | None:
@@ -361,7 +369,7 @@ class Topics:
         return None
 
     async def newest_ms(self, topic: str) -> int | None:
-        """Timestamp of a topic's newest record, in epoch milliseconds; None: it has none.
+        """Timestamp of a topic's newest record, in epoch milliseconds: of each partition the last is looked at. None: there is none.
 
         Raises
         ------
@@ -369,26 +377,24 @@ class Topics:
             If it may not be read.
         """
         seen = (await self.require([topic]))[topic]
+        if (refused := await self.may_read(topic)) is not None:
+            raise refused
         consumer = self._access.consumer(auto_offset_reset="earliest", isolation_level="read_uncommitted", fetch_max_wait_ms=100)
         async with self._access.started(consumer):
             partitions = [TopicPartition(topic, number) for number in range(seen.partitions)]
             consumer.assign(partitions)
             starts, ends = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
+            waiting = {each for each in partitions if ends[each] > starts[each]}
             for each in partitions:
                 consumer.seek(each, max(starts[each], ends[each] - 1))
-            waiting = {each for each in partitions if ends[each] > starts[each]}
-            newest: int | None = None
-            # An empty topic is fetched once, too: only then is it known that it may be read.
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + (READ_S if waiting else READ_S / 4)
-            while (left_s := deadline - loop.time()) > 0.0 and (waiting or newest is None):
-                batches = await consumer.getmany(timeout_ms=max(int(1000 * left_s), 1))
-                for partition, records in batches.items():
+            found: list[int] = []
+            deadline = asyncio.get_running_loop().time() + READ_S
+            # The last place of a partition may hold the mark of a transaction, which is no record: hence the deadline.
+            while waiting and (left_s := deadline - asyncio.get_running_loop().time()) > 0.0:
+                for partition, records in (await consumer.getmany(timeout_ms=max(int(1000 * left_s), 1))).items():
                     waiting.discard(partition)
-                    newest = max([*([] if newest is None else [newest]), *(record.timestamp for record in records)])
-                if not batches:
-                    break
-            return newest
+                    found += [record.timestamp for record in records]
+            return max(found, default=None)
 
     async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str] | None]:
         answer = await self._ask(DescribeConfigsRequest([(_TOPIC_RESOURCE, name, None) for name in names]))
@@ -410,3 +416,8 @@ class Topics:
         if controller and self._client.cluster.controller is not None:
             node = self._client.cluster.controller.nodeId
         return await self._client.send(node, request)
+
+
+def _refusal(topic: str, code: int) -> KafkaError:
+    """What Kafka says of a topic that cannot be looked at."""
+    return explained(theirs.for_code(code)(), f"topic {topic}")

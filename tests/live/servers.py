@@ -38,9 +38,10 @@ POM = Path(__file__).parent / "kafka" / "pom.xml"
 IMAGE = "apache/kafka:4.1.0"
 HOST = "127.0.0.1"
 LISTENERS = ("PLAINTEXT", "SASL_PLAINTEXT", "SSL", "SASL_SSL", "MUTUAL", "CONTROLLER")
-#: Who may log in by SASL (both mechanisms), and with what; `root` may do everything, `USER` what a test allows.
+#: Who may log in by SASL (both mechanisms), and with what: `root` may do everything, `USER` what tests allow, `STRANGER` nothing ever.
 USER = "worker"
-PASSWORDS = {"root": "root-secret-1b", USER: "worker-secret-7f"}
+STRANGER = "stranger"
+PASSWORDS = {"root": "root-secret-1b", USER: "worker-secret-7f", STRANGER: "stranger-secret-5d"}
 MECHANISMS = ("PLAIN", "SCRAM-SHA-512")
 #: Small and quick to start: one garbage collector thread, only the first compiler.
 JVM = ("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
@@ -356,6 +357,9 @@ class _OwnBroker(Broker):
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
+            # After a kill the controller waits so long before it lets the broker in again (9 s as shipped).
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "500",
             # Kafka's own default, and a trap: whoever asks for a topic by name creates it.
             "auto.create.topics.enable": "true",
         }
