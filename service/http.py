@@ -57,6 +57,8 @@ class HttpService(Service):
     app : Starlette
     """
 
+    mundane_level = "debug"
+
     def __init__(self, http: Http, app: Starlette) -> None:
         self.server = _Server(uvicorn.Config(app, host=http.host, port=http.port, log_config=None, access_log=False, lifespan="off"))
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -50,9 +49,13 @@ class StageService(Service):
         What it reads.
     works : callable
         Makes the works from the logs.
+    most_records : int
+        Records taken at once.
     on_cycle : callable, optional
         Called after each cycle, with the works by partition.
     """
+
+    mundane_level = "debug"
 
     def __init__(
         self,
@@ -60,12 +63,15 @@ class StageService(Service):
         access: Access,
         topics: Sequence[str],
         works: Callable[[Logs], Works[Any]],
+        *,
+        most_records: int,
         on_cycle: Callable[[str, Mapping[TopicPartition, Work[Any]]], None] | None = None,
     ) -> None:
         self.name = name
         self.access = access
         self.topics = tuple(topics)
         self.works = works
+        self.most_records = most_records
         self.on_cycle = on_cycle
         self.shell: Shell[Any] | None = None
         #: What keeps it from running now.
@@ -108,7 +114,7 @@ class StageService(Service):
             producer = await stack.enter_async_context(access.started(access.producer()))
             admin = await stack.enter_async_context(access.started(access.admin()))
             logs = KafkaLogs(access, consumer, producer, admin, group)
-            self.shell = Shell(consumer, self.works(logs), now_ms=now_ms, sleep=asyncio.sleep, on_cycle=self._cycle)
+            self.shell = Shell(consumer, self.works(logs), now_ms=now_ms, most_records=self.most_records, on_cycle=self._cycle)
             stack.callback(self._gone)
             consumer.subscribe(self.topics, listener=_Rebalances(self.shell, self.name))
             await self.shell.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
 from rollguard.service.stages import StageService, now_ms
 from rollguard.store import Store
-from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Works, find_secret, group_of, own_topics
+from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
 
 __all__ = ["STAGES", "open_store", "run_worker"]
 
@@ -31,6 +32,8 @@ STAGES = ("ingest", "detect", "desk", "changes")
 
 class _Appender(Service):
     """A producer for the agents, started with the worker."""
+
+    mundane_level = "debug"
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -68,6 +71,16 @@ def open_store(settings: Settings) -> Store:
     return store
 
 
+async def _await_topics(access: Access, names: Sequence[str]) -> None:
+    """Wait until Kafka answers and every topic is there; each trouble is told once."""
+
+    async def look() -> None:
+        async with Topics.of(access) as topics:
+            await topics.require(names)
+
+    await retrying(look, tell=lambda error: log.error("waiting_for_kafka", error=str(error)))
+
+
 def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
     """Run until a signal ends it. Never returns: Faust leaves the process.
 
@@ -88,12 +101,16 @@ def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
     own = own_topics(settings.kafka)
     metrics = Metrics(settings)
     topics = tuple(sorted({source.topic for source in settings.sources.values()}))
-    known: dict[str, tuple[tuple[str, ...], Callable[[Logs], Works[Any]]]] = {
-        "ingest": (topics, lambda logs: IngestWorks(settings, logs)),
-        "detect": ((own.blocks.name,), lambda logs: DetectWorks(settings, logs, store, owner, now_ms)),
-        "desk": ((own.signals.name,), lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
+    known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
+        "ingest": (topics, 20_000, lambda logs: IngestWorks(settings, logs)),
+        "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms)),
+        "desk": ((own.signals.name,), 500, lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
     }
-    stages = [StageService(name, access, reads, works, metrics.cycle_over) for name, (reads, works) in known.items() if name in parts]
+    stages = [
+        StageService(name, access, reads, works, most_records=most, on_cycle=metrics.cycle_over)
+        for name, (reads, most, works) in known.items()
+        if name in parts
+    ]
     appender = _Appender(access)
     services: list[Service] = [*stages, appender]
     if settings.http.port:
@@ -110,6 +127,8 @@ def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
         store=settings.store.url,
         group=group_of(settings.kafka, "*"),
     )
+    # Before Faust begins: it would create a topic that is missing, where brokers allow that, as they please.
+    asyncio.run(_await_topics(access, (*topics, settings.changes.topic, *(topic.name for topic in own))))
     app = faust_app(settings, access, appender.append) if "changes" in parts else faust.App(group_of(settings.kafka, "idle"), web_enabled=False)
     supervisor = OneForOneSupervisor(*services, max_restarts=10, over=60.0)
     worker = faust.Worker(app, supervisor, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True)

@@ -20,8 +20,8 @@ __all__ = ["LostError", "Reader", "Shell", "Work", "Works"]
 Out = TypeVar("Out")
 Got = TypeVar("Got")
 Given = TypeVarTuple("Given")
-#: Records taken at once over all partitions, and how long to wait for the first.
-MOST_RECORDS, WAIT_MS = 20_000, 200
+#: How long to wait for the first record of a batch.
+WAIT_MS = 200
 #: Seconds between two tries of something that may succeed later: doubled from the first up to the last.
 FIRST_WAIT_S, LAST_WAIT_S = 0.5, 15.0
 
@@ -85,8 +85,12 @@ class Shell(Generic[Out]):
     works : Works
     now_ms : callable
         The clock on the wall, epoch ms.
+    most_records : int
+        Records taken at once over all partitions: what a stage makes of them has to fit into memory.
     sleep : callable
         How to wait, in seconds.
+    aside : callable
+        Runs a stage beside the loop, which has heartbeats to send meanwhile.
     on_cycle : callable, optional
         Called after each cycle, with the works by partition.
     """
@@ -97,13 +101,17 @@ class Shell(Generic[Out]):
         works: Works[Out],
         *,
         now_ms: Callable[[], int],
+        most_records: int = 20_000,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        aside: Callable[..., Awaitable[Any]] = asyncio.to_thread,
         on_cycle: Callable[[Mapping[TopicPartition, Work[Out]]], None] | None = None,
     ) -> None:
         self._reader = reader
         self._works = works
         self._now_ms = now_ms
+        self._most_records = most_records
         self._sleep = sleep
+        self._aside = aside
         self._on_cycle = on_cycle
         self._open: dict[TopicPartition, Work[Out]] = {}
         self._wanted: set[TopicPartition] = set()
@@ -141,23 +149,26 @@ class Shell(Generic[Out]):
         """
         while not self._stopping:
             async with self._between:
-                await self._cycle()
-            # A rebalance that waits gets its turn.
-            await self._sleep(0)
+                await self._restore()
+            # Not under the lock: it gives nothing before a rebalance is over, which waits for the lock.
+            batches = await self._reader.getmany(timeout_ms=WAIT_MS, max_records=self._most_records)
+            async with self._between:
+                await self._cycle(batches)
 
     async def stop(self) -> None:
         """End after the cycle under way."""
         self._stopping = True
         await self.revoked(list(self._open))
 
-    async def _cycle(self) -> None:
+    async def _restore(self) -> None:
         for partition in sorted(self._wanted):
             work = await self._insist(partition, self._works.open, partition)
             self._wanted.discard(partition)
             if work is not None:
                 self._open[partition] = work
                 self._reader.seek(partition, work.offset)
-        batches = await self._reader.getmany(timeout_ms=WAIT_MS, max_records=MOST_RECORDS)
+
+    async def _cycle(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         now_ms = self._now_ms()
         for partition, records in sorted(batches.items()):
             work = self._open.get(partition)
@@ -166,7 +177,7 @@ class Shell(Generic[Out]):
             # Some may have been fetched before the seek.
             new = [record for record in records if record.offset >= work.offset]
             if new:
-                await self._insist(partition, work.write, work.feed(new, now_ms))
+                await self._insist(partition, work.write, await self._aside(work.feed, new, now_ms))
         for partition, work in list(self._open.items()):
             out = await self._insist(partition, work.rest, now_ms)
             if out is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -189,7 +189,7 @@ def run(cluster: Cluster, reader: SimulatedReader, works: Works[Any], *, dies_at
     cluster.calls, cluster.dies_at = 0, dies_at
 
     async def whole() -> bool:
-        shell = Shell(reader, works, now_ms=lambda: cluster.now_ms, sleep=_no_sleep)
+        shell = Shell(reader, works, now_ms=lambda: cluster.now_ms, sleep=_no_sleep, aside=_here)
         shell.assigned(reader.partitions)
         try:
             await shell.run()
@@ -203,6 +203,10 @@ def run(cluster: Cluster, reader: SimulatedReader, works: Works[Any], *, dies_at
         return True
 
     return asyncio.run(whole())
+
+
+async def _here(what: Callable[..., Any], *given: Any) -> Any:
+    return what(*given)
 
 
 async def _no_sleep(seconds: float) -> None:
