@@ -230,9 +230,9 @@ def test_a_time_with_an_offset_is_a_point_in_time(text: str, ms: int) -> None:
 @pytest.mark.parametrize(
     ("ts", "hint"),
     [
-        (TS // 1000, "seconds: multiply by 1000"),
-        (TS * 1000, "microseconds: divide by 1000"),
-        (TS * 10**6, "nanoseconds: divide by 10^6"),
+        (TS // 1000, "looks like seconds: set `epoch: s`"),
+        (TS * 1000, "looks like microseconds: set `epoch: us`"),
+        (TS * 10**6, "looks like nanoseconds: set `epoch: ns`"),
         ("2026-04-01T00:00:00", "without an offset"),
         ("2026-04-01T00:00:60Z", "leap second"),
         (str(TS), "in quotes"),
