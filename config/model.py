@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
 from rollguard.config import durations
@@ -272,7 +272,7 @@ def _read_field(value: object) -> str | FieldPath:
     return FieldPath(path=path)
 
 
-FieldName = Annotated[str | FieldPath, PlainValidator(_read_field)]
+FieldName = Annotated[StrictStr | FieldPath, BeforeValidator(_read_field)]
 Epoch = Literal["ms", "s", "us", "ns"]
 Where = dict[
     Name, Annotated[tuple[Annotated[str | int, BeforeValidator(_text_or_whole_number)], ...], AfterValidator(_at_least_one), AfterValidator(_as_a_set)]
