@@ -32,8 +32,8 @@ def wrong_path(text: str) -> Wrong | None:
     (None, None)
     >>> wrong_path("order..shop")[0]
     "'order..shop' is no path: '.' does not belong at character 7"
-    >>> wrong_path("lenght(items)")
-    ("'lenght(items)' is no path: there is no function lenght()", 'a JMESPath expression, such as order.shop.service or items[0].sku', 'length')
+    >>> wrong_path("contain(items)")
+    ("'contain(items)' is no path: there is no function contain()", 'a JMESPath expression, such as order.shop.service or items[0].sku', 'contains')
     """
     return next(_mistakes(text), None)
 

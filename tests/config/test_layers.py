@@ -264,7 +264,7 @@ def test_a_metric_must_fit_its_kind_and_its_sources(metric: str, key: str, probl
         ("{topic: a, fields: {ts: {path: 5}, service: s, region: r, version: v}}", "fields.ts", "5 is no path", None),
         ("{topic: a, fields: {ts: {path: ' '}, service: s, region: r, version: v}}", "fields.ts", "empty", None),
         ("{topic: a, fields: {ts: {path: a..b}, service: s, region: r, version: v}}", "fields.ts", "'.' does not belong at character 3", None),
-        ("{topic: a, fields: {ts: {path: lenght(a)}, service: s, region: r, version: v}}", "fields.ts", "there is no function lenght()", "length"),
+        ("{topic: a, fields: {ts: {path: contain(a)}, service: s, region: r, version: v}}", "fields.ts", "there is no function contain()", "contains"),
     ],
 )
 def test_a_source_must_say_how_it_is_read(source: str, key: str, problem: str, near: str | None) -> None:

@@ -286,4 +286,4 @@ def damaged(draw: st.DrawFn) -> object:
 @given(st.binary(max_size=60) | damaged().map(lambda record: json.dumps(record).encode()), HEADERS)
 def test_any_bytes_and_headers_give_sightings_or_a_refusal(value: bytes, headers: list[tuple[str, bytes]]) -> None:
     with contextlib.suppress(ChangeRefusedError):
-        assert all(isinstance(each, ChangeSeen) and each.id for each in change_sightings(value, headers, environment="production"))
+        assert all(each.id for each in change_sightings(value, headers, environment="production"))
