@@ -97,6 +97,7 @@ def _source(settings: Settings, root: Node, name: str, source: Source, *, broken
         if field not in source.fields:
             problem = f"'{field}' ({'event time' if field == 'ts' else 'a label'}) is not declared"
             yield mistake_at(root, path, problem, expected=f"{field}: its name in the events", known=list(source.fields), word=field)
+    yield from _where(root, ("sources", name), source.where, name, source)
 
 
 def _metric(settings: Settings, root: Node, name: str, metric: Metric, *, sources: Sequence[str], broken: frozenset[str]) -> Iterator[Mistake]:
@@ -196,10 +197,15 @@ def _metric_fields(settings: Settings, root: Node, path: tuple[str, str], metric
     if metric.field is not None and metric.field not in measurable:
         problem = f"'{metric.field}' is a label, id or ts" if metric.field in special else f"'{metric.field}' is not in sources.{metric.source}.fields"
         yield mistake_at(root, (*path, "field"), problem, expected=_list(measurable), known=measurable, word=metric.field)
-    for field in metric.where:
-        if field not in fields:
-            where = (*path, "where", field)
-            yield mistake_at(root, where, f"'{field}' is not in sources.{metric.source}.fields", expected=_list(fields), known=list(fields), word=field)
+    yield from _where(root, path, metric.where, metric.source, settings.sources[metric.source])
+
+
+def _where(root: Node, path: tuple[str, str], where: Collection[str], name: str, source: Source) -> Iterator[Mistake]:
+    """Check that the source declares the fields by whose values something is chosen."""
+    for field in where:
+        if field not in source.fields:
+            problem = f"'{field}' is not in sources.{name}.fields"
+            yield mistake_at(root, (*path, "where", field), problem, expected=_list(source.fields), known=list(source.fields), word=field)
 
 
 def _money_clock(settings: Settings, root: Node, metrics: Sequence[str]) -> Iterator[Mistake]:

@@ -69,8 +69,9 @@ def metric_hash(settings: Settings, metric_name: str) -> str:
 
 
 def _source(source: Source, fields: list[str]) -> dict[str, Any]:
-    read = {ours: source.fields[ours] for ours in fields if ours in source.fields}
-    return {"topic": source.topic, "format": source.format, "max_bytes": source.max_bytes, "fields": read}
+    read = source.model_dump(mode="json", include={"topic", "format", "max_bytes", "epoch", "where", "fields"})
+    read["fields"] = {ours: name for ours, name in read["fields"].items() if ours in {*fields, *source.where}}
+    return read
 
 
 def _hash(meaning: dict[str, Any]) -> str:

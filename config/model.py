@@ -10,6 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from rollguard.config import durations
 from rollguard.config.errors import near_match, shown
+from rollguard.config.paths import EXPECTED as A_PATH
+from rollguard.config.paths import wrong_path
 from rollguard.config.places import wrong_holidays, wrong_zone
 
 SECOND_MS = 1_000
@@ -239,6 +241,44 @@ class Labels(_Section):
     """Values that are kept whatever comes, by watched label."""
 
 
+class FieldPath(_Section):
+    """Where a field stands in an event, if not at its top."""
+
+    path: str
+    """A JMESPath expression, as `order.shop.service`."""
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def _read_field(value: object) -> str | FieldPath:
+    """Read what an operator calls a field: a name is the key of that name at the top of the event, dots and all."""
+    expected = f"its name in the events, or {{path: {A_PATH}}}"
+    if isinstance(value, FieldPath):
+        return value
+    if isinstance(value, str):
+        return _says_something(value)
+    if not isinstance(value, dict):
+        raise refuse(f"{shown(value)} names no field", expected)
+    for key in value:
+        if key != "path":
+            raise refuse(f"{shown(key)} is no key here", expected, near_match(str(key), ["path"]))
+    path = value.get("path")
+    if not isinstance(path, str):
+        raise refuse(f"{shown(path)} is no path" if "path" in value else "an empty mapping names no field", expected)
+    wrong = wrong_path(_says_something(path))
+    if wrong is not None:
+        raise refuse(*wrong)
+    return FieldPath(path=path)
+
+
+FieldName = Annotated[StrictStr | FieldPath, BeforeValidator(_read_field)]
+Epoch = Literal["ms", "s", "us", "ns"]
+Where = dict[
+    Name, Annotated[tuple[Annotated[str | int, BeforeValidator(_text_or_whole_number)], ...], AfterValidator(_at_least_one), AfterValidator(_as_a_set)]
+]
+
+
 class Source(_Section):
     """A topic and how to read it."""
 
@@ -252,8 +292,12 @@ class Source(_Section):
     """How far an event may stand in the future, in milliseconds, >= 0."""
     max_bytes: Annotated[StrictInt, Field(ge=64, le=16_777_216)] = 65_536
     """Longest event, in bytes."""
-    fields: dict[Name, Text]
-    """Our name of a field to theirs; `ts` always, `id` to drop doubles, each label, each measured field."""
+    epoch: Epoch = "ms"
+    """Unit of a whole number in the field `ts`, since 1970; RFC 3339 may stand there whatever it is."""
+    where: Where = {}
+    """Only records whose field, by our name, has one of these values belong to the source."""
+    fields: dict[Name, FieldName]
+    """Our name of a field to theirs: a key at the top of the event, or a path; `ts` always, `id` to drop doubles, each label, each measured field."""
 
 
 class Model(_Section):
@@ -280,9 +324,7 @@ class Metric(_Section):
     """The direction that hurts."""
     smallest: Annotated[Real, Field(gt=0, le=100)] = 0.10
     """Smallest relative change worth a page, > 0; 0.10 is a tenth."""
-    where: dict[
-        Name, Annotated[tuple[Annotated[str | int, BeforeValidator(_text_or_whole_number)], ...], AfterValidator(_at_least_one), AfterValidator(_as_a_set)]
-    ] = {}
+    where: Where = {}
     """Only events of `source` whose field has one of these values."""
     watch: StrictBool = True
     """False: recorded and shown, never a reason to page."""

@@ -1,7 +1,8 @@
 """Signals and changes in, incidents and decisions out. Never acts, never reads a clock."""
 
 from rollguard.incidents.blame import probability_without
-from rollguard.incidents.changes import ChangeRefusedError, sightings
+from rollguard.incidents.cdevents import change_sightings, sightings
+from rollguard.incidents.changes import ChangeRefusedError
 from rollguard.incidents.desk import Desk
 from rollguard.incidents.log import LogCodec, LogError, LogRecord
 from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Pulse, Rollback, RolledBack, Suspect
@@ -21,6 +22,7 @@ __all__ = [
     "Rollback",
     "RolledBack",
     "Suspect",
+    "change_sightings",
     "probability_without",
     "sightings",
 ]

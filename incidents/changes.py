@@ -11,7 +11,7 @@ import msgspec
 from rollguard.config import Labels, RollguardError
 from rollguard.incidents.records import ChangeKind, ChangeSeen, Rollback
 
-__all__ = ["Change", "ChangeBook", "ChangeRefusedError", "Reach", "sightings"]
+__all__ = ["Change", "ChangeBook", "ChangeRecord", "ChangeRefusedError", "Reach", "sightings", "sightings_of", "time_ms"]
 
 ACTUAL_YEARS = (2000, 2100)
 #: From the least to the most that was said of AI.
@@ -24,7 +24,7 @@ class ChangeRefusedError(RollguardError):
     code = "change_refused"
 
 
-class _Record(msgspec.Struct, kw_only=True):
+class ChangeRecord(msgspec.Struct, kw_only=True):
     """A change record of a case or topic; unknown fields are left alone."""
 
     deploy_id: str
@@ -43,10 +43,11 @@ class _Record(msgspec.Struct, kw_only=True):
     rollback: Rollback | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Record)
+_DECODER = msgspec.json.Decoder(ChangeRecord)
 
 
-def _time_ms(value: str | int, name: str) -> int:
+def time_ms(value: str | int, name: str) -> int:
+    """Read a time of a change; `name` is what the refusal calls it."""
     if isinstance(value, int):
         when_ms = value
     else:
@@ -92,15 +93,20 @@ def sightings(line: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
         record = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ChangeRefusedError(str(error)) from None
+    return sightings_of(record, environment=environment)
+
+
+def sightings_of(record: ChangeRecord, *, environment: str) -> tuple[ChangeSeen, ...]:
+    """Sightings in a change record that has been read; else as `sightings`."""
     if not record.deploy_id or not record.service:
         msg = "deploy_id and service must not be empty"
         raise ChangeRefusedError(msg)
-    started_ms = _time_ms(record.started_at, "started_at")
-    finished_ms = None if record.finished_at is None else _time_ms(record.finished_at, "finished_at")
+    started_ms = time_ms(record.started_at, "started_at")
+    finished_ms = None if record.finished_at is None else time_ms(record.finished_at, "finished_at")
     if finished_ms is not None and finished_ms < started_ms:
         msg = f"finished_at {record.finished_at} is before started_at {record.started_at}"
         raise ChangeRefusedError(msg)
-    received_ms = None if record.received_at is None else _time_ms(record.received_at, "received_at")
+    received_ms = None if record.received_at is None else time_ms(record.received_at, "received_at")
     if record.environment != environment:
         return ()
 

@@ -179,6 +179,7 @@ def _file(file: FileReport) -> dict[str, Any]:
         "kept": counts.kept,
         "late": counts.late,
         "doubled": counts.doubled,
+        "filtered": counts.filtered,
         "refused": dict(sorted(counts.refused.items())),
     }
 
@@ -230,6 +231,8 @@ def _file_notes(case: Case, source: str, name: str, file: FileReport) -> list[st
             theirs = case.settings.sources[source].fields.get(field, field)
             blind = ", ".join(name for name, metric in sorted(case.settings.metrics.items()) if metric.source == source and metric.field == field)
             notes.append(f"{name}: none of its {counts.kept:,} events has the field '{theirs}': nothing is known of {blind}, which is not watched here.")
+    if counts.read and counts.filtered == counts.read:
+        notes.append(f"{name}: none of its {counts.read:,} records belongs to {source} (`sources.{source}.where`).")
     if counts.read == 0 and file.damage is None:
         notes.append(f"{name}: the file is empty: {source} counts as silent.")
     elif counts.read and not counts.kept and notes:

@@ -15,7 +15,7 @@ import structlog
 from aiokafka import ConsumerRecord
 
 from rollguard.config import RollguardError, Settings
-from rollguard.incidents import ChangeRefusedError, Kill, LogCodec, LogRecord, sightings
+from rollguard.incidents import ChangeRefusedError, Kill, LogCodec, LogRecord, change_sightings
 from rollguard.service.ingest_work import dead_letter
 from rollguard.streams.kafka import Access, Outgoing, group_of, own_topics, pauses
 
@@ -57,7 +57,8 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
     found: Sequence[LogRecord]
     try:
         value = record.value or b""
-        found = sightings(value, environment=settings.environment) if kind == "change" else [_command(value)]
+        headers = [(name, text or b"") for name, text in record.headers or ()]
+        found = change_sightings(value, headers, environment=settings.environment) if kind == "change" else [_command(value)]
     except (ChangeRefusedError, CommandRefusedError) as error:
         return [dead_letter(record, source=settings.changes.source if kind == "change" else "commands", reason=error.code, detail=str(error))]
     return [Outgoing(topic="signals", key=_CODEC.id_of(each).encode(), value=_CODEC.encode(each)) for each in found]

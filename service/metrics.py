@@ -31,6 +31,7 @@ class Metrics:
         self.events = Counter("rollguard_events", "Events that count", ["source"], registry=self.registry)
         self.late = Counter("rollguard_late_events", "Events that came too late to count", ["source"], registry=self.registry)
         self.doubled = Counter("rollguard_doubled_events", "Copies of events that had been seen", ["source"], registry=self.registry)
+        self.filtered = Counter("rollguard_filtered_records", "Records that belong to another source", ["source"], registry=self.registry)
         self.refused = Counter("rollguard_refused_events", "Events that were refused", ["source", "reason"], registry=self.registry)
         self.conflicts = Gauge("rollguard_conflicting_buckets", "Buckets that came again with other numbers", ["source"], registry=self.registry)
         self.partitions = Gauge("rollguard_partitions", "Partitions that this worker has", ["stage"], registry=self.registry)
@@ -70,6 +71,7 @@ class Metrics:
             self.events.labels(source).inc(counts.kept - told.kept)
             self.late.labels(source).inc(counts.late - told.late)
             self.doubled.labels(source).inc(counts.doubled - told.doubled)
+            self.filtered.labels(source).inc(counts.filtered - told.filtered)
             for reason, number in counts.refused.items():
                 self.refused.labels(source, reason).inc(number - told.refused.get(reason, 0))
             self._told[partition, source] = counts

@@ -5,17 +5,16 @@ import hashlib
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from rollguard.config import Settings
-from rollguard.streams.layout import EARLIEST_MS, LATEST_MS, layout
-from rollguard.streams.refusal import MAX_DEPTH, Refusal, all_utf8, broken_text, explain, has_escaped_key, has_twice, wrong_time
+from rollguard.streams.layout import EARLIEST_MS, LATEST_MS, PER_SECOND, layout
+from rollguard.streams.reading import Reader, Why
+from rollguard.streams.refusal import Refusal, wrong_time
 from rollguard.streams.rows import Codes, Floats, Ints, Key
 
 __all__ = ["Decoded", "Decoder"]
@@ -27,8 +26,6 @@ MAX_ID = 64
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MS = datetime.timedelta(milliseconds=1)
-_WHOLE = re.compile(r"[+-]?\d{1,30}")
-_DECIMAL = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,4})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -54,6 +51,8 @@ class Decoded:
         Fields asked for by a metric's `where`, as text: 500 and "500" are the same.
     refusals : tuple of Refusal
         In order of the lines.
+    filtered : int
+        Lines that do not belong to the source (`where`).
     """
 
     index: Ints
@@ -64,6 +63,7 @@ class Decoded:
     numbers: dict[str, Floats]
     filters: dict[str, list[str | None]]
     refusals: tuple[Refusal, ...]
+    filtered: int
 
 
 class Decoder:
@@ -82,17 +82,14 @@ class Decoder:
         If the settings do not know the source.
     """
 
-    __slots__ = ("_any", "_decode", "_event", "_getters", "_max_bytes", "_needles", "lax", "plan")
+    __slots__ = ("_reader", "_sieve", "lax", "plan")
 
     def __init__(self, settings: Settings, source: str, *, lax: bool = False) -> None:
         self.plan = layout(settings, source)
         self.lax = lax
-        self._max_bytes = settings.sources[source].max_bytes
-        self._event = self.plan.event_type()
-        self._any = msgspec.json.Decoder()
-        self._decode: Callable[[bytes], Any] = self._decode_lax if lax else msgspec.json.Decoder(self._event).decode
-        self._getters = [attrgetter(f"f{at}") for at in range(len(self.plan.fields))]
-        self._needles = [(field.theirs, msgspec.json.encode(field.theirs)) for field in self.plan.fields]
+        max_bytes = settings.sources[source].max_bytes
+        self._reader = Reader(self.plan.fields, max_bytes, lax=lax)
+        self._sieve = Reader([field for field, _ in self.plan.sieve], max_bytes, lax=lax) if self.plan.sieve else None
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
         """Read some lines.
@@ -105,12 +102,14 @@ class Decoder:
         Returns
         -------
         Decoded
-            Every line is one event of it or one refusal.
+            Every line is one event of it, one refusal, or filtered.
         """
-        refused: dict[int, tuple[str, str]] = {}
-        events, index = self._events(lines, refused)
-        columns: list[list[Any]] = [list(map(getter, events)) for getter in self._getters]
-        bad = self._suspicious(lines, columns, index)
+        refused: dict[int, Why] = {}
+        if self._sieve is None:
+            columns, index, bad = self._reader.read(lines, refused)
+            filtered = 0
+        else:
+            columns, index, bad, filtered = self._sifted(self._sieve, lines, refused)
         ts_ms = self._times(columns[self.plan.time], bad)
         ids = self._ids(columns, bad)
         key, keys = self._labels(columns, bad)
@@ -126,76 +125,36 @@ class Decoder:
             numbers = {name: column[kept] for name, column in numbers.items()}
             filters = {name: [column[at] for at in left] for name, column in filters.items()}
         refusals = tuple(Refusal(index=at, reason=reason, detail=detail) for at, (reason, detail) in sorted(refused.items()))
-        return Decoded(index, ts_ms, ids, key, keys, numbers, filters, refusals)
+        return Decoded(index, ts_ms, ids, key, keys, numbers, filters, refusals, filtered)
 
-    def _events(self, lines: Sequence[bytes], refused: dict[int, tuple[str, str]]) -> tuple[list[Any], Ints]:
-        """Decode; on a refusal go on behind it, so that no line is read twice."""
-        events: list[Any] = []
-        index = np.arange(len(lines))
-        if max(map(len, lines), default=0) > self._max_bytes:
-            short = [at for at, line in enumerate(lines) if len(line) <= self._max_bytes]
-            refused.update((at, broken_text(line, self._max_bytes) or ("size", "")) for at, line in enumerate(lines) if len(line) > self._max_bytes)
-            index = np.array(short, dtype=np.int64)
-            lines = [lines[at] for at in short]
-        failed: list[int] = []
-        rest = iter(lines)
-        while True:
-            try:
-                # What was appended before an exception stays: the next line is the one behind it.
-                events.extend(map(self._decode, rest))
-                break
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                at = len(events)
-                events.append(None)
-                failed.append(at)
-                refused[int(index[at])] = self._explain(lines[at], error)
-        if failed:
-            index = np.delete(index, failed)
-            events = [event for event in events if event is not None]
-        return events, index
+    def _sifted(self, sieve: Reader, lines: Sequence[bytes], refused: dict[int, Why]) -> tuple[list[list[Any]], Ints, dict[int, Why], int]:
+        """Read only the lines that belong to the source; of the others nothing matters but that they are JSON objects."""
+        columns, index, bad = sieve.read(lines, refused)
+        belongs = np.ones(len(index), dtype=np.bool_)
+        for column, (_, texts) in zip(columns, self.plan.sieve, strict=True):
+            belongs &= np.fromiter((_text(value) in texts for value in column), dtype=np.bool_, count=len(column))
+        refused.update((int(index[at]), why) for at, why in bad.items())
+        judged = np.ones(len(index), dtype=np.bool_)
+        judged[list(bad)] = False
+        mine = index[belongs & judged]
+        also: dict[int, Why] = {}
+        read, within, bad = self._reader.read([lines[at] for at in mine.tolist()], also)
+        refused.update((int(mine[at]), why) for at, why in also.items())
+        return read, mine[within], bad, int(np.count_nonzero(judged & ~belongs))
 
-    def _explain(self, line: bytes, error: Exception) -> tuple[str, str]:
-        event: object
-        try:
-            event = self._read_any(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-            event = broken
-        return explain(line, event, self.plan, self._max_bytes, str(error))
-
-    def _suspicious(self, lines: Sequence[bytes], columns: list[list[Any]], index: Ints) -> dict[int, tuple[str, str]]:
-        """Events whose line is not UTF-8, too deep, or holds a field twice, which the decoder lets pass where it does not read.
-
-        Judged for the whole batch first: as many names of fields as there are fields, and hardly more brackets than events.
-        """
-        good = lines if len(index) == len(lines) else [lines[at] for at in index.tolist()]
-        text = b"\n".join(good)
-        present = [len(good) - (0 if field.required else column.count(None)) for field, column in zip(self.plan.fields, columns, strict=True)]
-        if (
-            text.count(b"{") + text.count(b"[") < len(good) + MAX_DEPTH
-            and all_utf8(text)
-            and not has_escaped_key(text)
-            and all(text.count(needle) <= there for (_, needle), there in zip(self._needles, present, strict=True))
-        ):
-            return {}
-        bad: dict[int, tuple[str, str]] = {}
-        for at, line in enumerate(good):
-            why = broken_text(line, self._max_bytes)
-            if why is None and (name := has_twice(line, self._needles)) is not None:
-                why = ("twice", f"holds the field '{name}' twice.")
-            if why is not None:
-                bad[at] = why
-        return bad
-
-    def _times(self, column: list[Any], bad: dict[int, tuple[str, str]]) -> Ints:
+    def _times(self, column: list[Any], bad: dict[int, Why]) -> Ints:
+        field = self.plan.fields[self.plan.time]
+        units = PER_SECOND[field.epoch]
         if set(map(type, column)) <= {int}:
-            return np.array(column, dtype=np.int64)
-        ts_ms = np.array([time if type(time) is int else (time - _EPOCH) // _MS for time in column], dtype=np.int64)
-        name = self.plan.fields[self.plan.time].theirs
+            times = np.array(column, dtype=np.int64)
+            return times if units == 1000 else times * 1000 if units == 1 else times // (units // 1000)
+        ts_ms = np.array([_ms_of(time, units) for time in column], dtype=np.int64)
         for at in np.flatnonzero((ts_ms < EARLIEST_MS) | (ts_ms >= LATEST_MS)).tolist():
-            bad[at] = ("time", wrong_time(name, column[at].isoformat()))
+            time = column[at]
+            bad[at] = ("time", wrong_time(field.theirs, time.isoformat() if isinstance(time, datetime.datetime) else time, field.epoch))
         return ts_ms
 
-    def _ids(self, columns: list[list[Any]], bad: dict[int, tuple[str, str]]) -> list[str] | None:
+    def _ids(self, columns: list[list[Any]], bad: dict[int, Why]) -> list[str] | None:
         if self.plan.id is None:
             return None
         ids = columns[self.plan.id]
@@ -211,7 +170,7 @@ class Decoder:
             bad.update((at, why) for at, each in enumerate(ids) if not each)
         return ids
 
-    def _labels(self, columns: list[list[Any]], bad: dict[int, tuple[str, str]]) -> tuple[Codes, list[Key]]:
+    def _labels(self, columns: list[list[Any]], bad: dict[int, Why]) -> tuple[Codes, list[Key]]:
         labels = [columns[at] for at in self.plan.labels]
         values: list[tuple[Any, ...]] = list(zip(*labels, strict=True)) if labels else [()] * len(columns[self.plan.time])
         place: defaultdict[tuple[Any, ...], int] = defaultdict(itertools.count().__next__)
@@ -225,7 +184,7 @@ class Decoder:
             bad.update((at, wrong[code]) for at, code in enumerate(column.tolist()) if code in wrong)
         return column, list(keys)
 
-    def _wrong_key(self, key: Key) -> tuple[str, str] | None:
+    def _wrong_key(self, key: Key) -> Why | None:
         for at, value in enumerate(key):
             name = self.plan.fields[self.plan.labels[at]].theirs
             if not value and at < self.plan.n_watched:
@@ -236,34 +195,27 @@ class Decoder:
                 return "label", f"{name} holds a control character."
         return None
 
-    def _read_any(self, line: bytes) -> Any:
-        event = self._any.decode(line)
-        if self.lax and isinstance(event, dict):
-            for field in self.plan.fields:
-                value = event.get(field.theirs)
-                if isinstance(value, str) and (field.use in {"time", "number"} or not value):
-                    value = value.strip()
-                    if not value:
-                        del event[field.theirs]
-                    elif _WHOLE.fullmatch(value):
-                        event[field.theirs] = int(value)
-                    elif field.use == "number" and _DECIMAL.fullmatch(value):
-                        event[field.theirs] = float(value)
-        return event
-
-    def _decode_lax(self, line: bytes) -> Any:
-        return msgspec.convert(self._read_any(line), self._event)
-
 
 def _digest(name: str) -> str:
     return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
+def _ms_of(time: float | datetime.datetime, units: int) -> int:
+    """Whole milliseconds that are over at a time, a number in so many units a second."""
+    if isinstance(time, datetime.datetime):
+        return (time - _EPOCH) // _MS
+    if isinstance(time, int):
+        return time * 1000 // units
+    # Doubles of seconds are exact to less than half a microsecond until 2100: so many digits are what was written.
+    return round(time * 10**6) // 1000
+
+
 def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
+    """What a value of a `where` says: 500, 500.0 and "500" are the same; objects and arrays say nothing."""
+    if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return str(value) if isinstance(value, (int, float)) else None

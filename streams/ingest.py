@@ -185,7 +185,7 @@ class Ingest:
         copies = int(np.count_nonzero(kinds == 0))
         self._add(decoded, present[kept], bucket[kept], kinds)
 
-        self._count(len(lines), refused, late=len(ts_ms) - len(kept), doubled=copies, kinds=kinds)
+        self._count(len(lines), refused, late=len(ts_ms) - len(kept), doubled=copies, filtered=decoded.filtered, kinds=kinds)
         dead = tuple(
             DeadLetter(source=self.source, partition=self.partition, offset=int(offsets[at]), reason=reason, detail=detail)
             for at, (reason, detail) in sorted(refused.items())
@@ -474,16 +474,17 @@ class Ingest:
                 late_by[keys[code]] = late_by.get(keys[code], 0) + count
         self._counts = msgspec.structs.replace(self._counts, late_by=self._cap.fold_counts(late_by))
 
-    def _count(self, read: int, refused: dict[int, tuple[str, str]], *, late: int, doubled: int, kinds: Ints) -> None:
+    def _count(self, read: int, refused: dict[int, tuple[str, str]], *, late: int, doubled: int, filtered: int, kinds: Ints) -> None:
         reasons = dict(self._counts.refused)
         for reason, _ in refused.values():
             reasons[reason] = reasons.get(reason, 0) + 1
         self._counts = msgspec.structs.replace(
             self._counts,
             read=self._counts.read + read,
-            kept=self._counts.kept + read - len(refused) - late - doubled,
+            kept=self._counts.kept + read - len(refused) - late - doubled - filtered,
             late=self._counts.late + late,
             doubled=self._counts.doubled + doubled,
+            filtered=self._counts.filtered + filtered,
             refused=reasons,
             measured={name: self._counts.measured.get(name, 0) + int(np.count_nonzero(kinds & bit)) for name, bit in self._bits.items()},
         )

@@ -1,33 +1,26 @@
 """Which fields a source's events must and may hold, and what each is for."""
 
-import datetime
-import re
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
-from rollguard.config import RollguardError, Settings
+from rollguard.config import Epoch, FieldPath, RollguardError, Settings
 from rollguard.streams.measure import Measure, measures
+from rollguard.streams.paths import UNREADABLE, keys_of
 from rollguard.streams.seen import MAX_KINDS
 
-__all__ = ["EARLIEST_MS", "LATEST_MS", "LIMIT", "EventTime", "Field", "Layout", "Use", "layout"]
+__all__ = ["EARLIEST_MS", "LATEST_MS", "LIMIT", "PER_SECOND", "Field", "Layout", "Use", "layout"]
 
 #: Event times from 2000 up to, not with, 2100: outside them a clock or a unit is wrong.
 EARLIEST_MS = 946_684_800_000
 LATEST_MS = 4_102_444_800_000
+#: Units of an event time that is a number, in a second.
+PER_SECOND: dict[Epoch, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 #: Largest size of a number.
 LIMIT = 1e12
 
-#: What the JSON decoder does not take in the name of a field.
-_UNREADABLE = re.compile(r'["\\\x00-\x1f]')
-
-Use = Literal["time", "number", "id", "label", "filter"]
-_Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-#: Types of the fields; what the decoder takes.
-EventTime = Annotated[int, Meta(ge=EARLIEST_MS, lt=LATEST_MS)] | Annotated[datetime.datetime, Meta(tz=True)]
-_Number = Annotated[float, Meta(ge=-LIMIT, le=LIMIT)]
-_Name = str | _Whole
+#: `sieve` takes whatever stands there.
+Use = Literal["time", "number", "id", "label", "filter", "sieve"]
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,16 +29,22 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     theirs : str
-        Its name in the event.
+        Its name in the event, or its path.
+    keys : tuple of str
+        The way to it through objects, from the top; empty: the path is an expression that has to be searched for.
     use : str
         What it is read for first; that decides its type.
     required : bool
         An event without it is refused.
+    epoch : str
+        Unit of a number, of a time.
     """
 
     theirs: str
+    keys: tuple[str, ...]
     use: Use
     required: bool
+    epoch: Epoch = "ms"
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +65,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         Measured fields by our name, in order of the name.
     filters : dict of str to int
         Fields that a metric's `where` asks for, by our name.
+    sieve : tuple of (Field, frozenset of str)
+        Fields that say whether a record belongs to the source, and the texts they then have; not among `fields` for that.
     mine : tuple of (int, Measure)
         Measures made of this source's events, with their numbers; not those that it says of itself.
     late, refused : int
@@ -79,20 +80,14 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     n_watched: int
     numbers: dict[str, int]
     filters: dict[str, int]
+    sieve: tuple[tuple[Field, frozenset[str]], ...]
     mine: tuple[tuple[int, Measure], ...]
     late: int
     refused: int
 
-    def event_type(self) -> type[msgspec.Struct]:
-        """Make the record into which an event decodes: attributes f0, f1 … in the order of `fields`."""
-        members: list[tuple[str, Any, Any]] = []
-        for at, field in enumerate(self.fields):
-            kind: Any = {"time": EventTime, "id": _Name, "label": _Name, "number": _Number, "filter": str | int | float | bool}[field.use]
-            if field.required:
-                members.append((f"f{at}", kind, msgspec.field(name=field.theirs)))
-            else:
-                members.append((f"f{at}", kind | None, msgspec.field(name=field.theirs, default=None)))
-        return msgspec.defstruct("Event", members, kw_only=True, gc=False)
+
+#: What one field is, whatever it is called: the way to it, or the expression.
+_Place = tuple[tuple[str, ...], str]
 
 
 def layout(settings: Settings, source: str) -> Layout:
@@ -107,6 +102,7 @@ def layout(settings: Settings, source: str) -> Layout:
     if source not in settings.sources:
         raise RollguardError(f"sources.{source}: unknown source. Expected one of: {', '.join(sorted(settings.sources))}.", code="unknown_source")
     ours = settings.sources[source].fields
+    epoch = settings.sources[source].epoch
     labels = settings.labels
     of_source = [(number, each) for number, each in enumerate(measures(settings)) if each.source == source]
     mine = tuple((number, each) for number, each in of_source if each.metric)
@@ -119,37 +115,44 @@ def layout(settings: Settings, source: str) -> Layout:
         text = f"sources.{source}: {len(numbers)} measured fields. Expected: fewer than {MAX_KINDS}. Read the topic as two sources."
         raise RollguardError(text, code="field_use")
 
-    fields: dict[str, Field] = {}
+    fields: dict[_Place, Field] = {}
 
-    def add(name: str, use: Use, *, required: bool) -> str:
+    def field_of(name: str, use: Use, *, required: bool = False) -> Field:
         theirs = ours.get(name, name)
-        if _UNREADABLE.search(theirs):
+        if isinstance(theirs, str) and UNREADABLE.search(theirs):
             text = f"sources.{source}.fields.{name}: {theirs!r} cannot be read. Expected: a name without quotes, backslashes and control characters."
             raise RollguardError(text, code="field_name")
-        known = fields.get(theirs)
+        keys = keys_of(theirs.path) if isinstance(theirs, FieldPath) else (theirs,)
+        return Field(theirs=str(theirs), keys=keys, use=use, required=required, epoch=epoch if use == "time" else "ms")
+
+    def add(name: str, use: Use, *, required: bool) -> _Place:
+        field = field_of(name, use, required=required)
+        place = field.keys, "" if field.keys else field.theirs
+        known = fields.get(place)
         if known is None:
-            fields[theirs] = Field(theirs=theirs, use=use, required=required)
+            fields[place] = field
         elif use not in {"filter", known.use} and {use, known.use} != {"id", "label"}:
-            problem = f"sources.{source}.fields: '{theirs}' is read as {known.use} and as {use} ({name})"
+            problem = f"sources.{source}.fields: '{field.theirs}' is read as {known.use} and as {use} ({name})"
             raise RollguardError(f"{problem}. Expected: one use for one field. Give {name} another field.", code="field_use")
         elif required and not known.required:
-            fields[theirs] = Field(theirs=theirs, use=known.use, required=True)
-        return theirs
+            fields[place] = msgspec.structs.replace(known, required=True)
+        return place
 
     time = add("ts", "time", required=True)
     number_names = {name: add(name, "number", required=False) for name in numbers}
     id_name = add("id", "id", required=True) if "id" in ours else None
     label_names = [add(name, "label", required=name in labels.watched) for name in (*labels.watched, *labels.compare)]
     filter_names = {name: add(name, "filter", required=False) for name in filters}
-    place = {theirs: at for at, theirs in enumerate(fields)}
+    place = {each: at for at, each in enumerate(fields)}
     return Layout(
         fields=tuple(fields.values()),
         time=place[time],
         id=None if id_name is None else place[id_name],
         labels=tuple(place[name] for name in label_names),
         n_watched=len(labels.watched),
-        numbers={name: place[theirs] for name, theirs in number_names.items()},
-        filters={name: place[theirs] for name, theirs in filter_names.items()},
+        numbers={name: place[each] for name, each in number_names.items()},
+        filters={name: place[each] for name, each in filter_names.items()},
+        sieve=tuple((field_of(name, "sieve"), frozenset(map(str, values))) for name, values in sorted(settings.sources[source].where.items())),
         mine=mine,
         late=own["late"],
         refused=own["refused"],

@@ -46,12 +46,12 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IngestCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the lines of one partition; read = kept + refused + late + doubled.
+    """What became of the lines of one partition; read = kept + refused + late + doubled + filtered.
 
     Attributes
     ----------
-    read, kept, late, doubled : int
-        Lines; `doubled` are copies of an event that an open bucket has already seen.
+    read, kept, late, doubled, filtered : int
+        Lines; `doubled` are copies of an event that an open bucket has already seen, `filtered` do not belong to the source (`where`).
     refused : dict of str to int
         Lines by the reason of their dead letter.
     late_by : dict of label values to int
@@ -64,6 +64,7 @@ class IngestCounts(msgspec.Struct, frozen=True, kw_only=True):
     kept: int = 0
     late: int = 0
     doubled: int = 0
+    filtered: int = 0
     refused: dict[str, int] = {}
     late_by: dict[Key, int] = {}
     measured: dict[str, int] = {}

@@ -61,6 +61,13 @@ ADDITIONS = [
     "metrics: {orders: {smallest: 0.11}}",
     "metrics: {actual_minutes: null}",
     "sources: {orders: {lateness: 21s}}",
+    "sources: {orders: {epoch: s}}",
+    "sources: {orders: {epoch: ns}}",
+    "sources: {orders: {fields: {region: {path: region}}}}",
+    "sources: {orders: {fields: {region: {path: shop.region}}}}",
+    "sources: {orders: {fields: {region: shop.region}}}",
+    "sources: {orders: {where: {region: [eu]}}}",
+    "sources: {orders: {where: {region: [eu, us]}}}",
     "services: {checkout: {mode: auto}}",
     "baseline: {half_life: 5h}",
     "baseline: {slow_share: 0}",
@@ -84,7 +91,12 @@ def test_what_means_something_else_has_another_hash() -> None:
         ("sources: {orders: {topic: other}}", {"orders", "errors"}),
         ("sources: {deliveries: {fields: {promised_minutes: promise}}}", {"promised_minutes"}),
         ("sources: {deliveries: {fields: {id: null}}}", {"promised_minutes", "actual_minutes"}),
+        ("sources: {deliveries: {fields: {promised_minutes: {path: promised_minutes}}}}", {"promised_minutes"}),
+        ("sources: {deliveries: {fields: {region: {path: shop.region}}}}", {"promised_minutes", "actual_minutes"}),
         ("sources: {errors: {fields: {extra: extra}}}", set()),
+        ("sources: {errors: {fields: {extra: {path: a.b}}}}", set()),
+        ("sources: {orders: {epoch: us}}", {"orders", "errors"}),
+        ("sources: {errors: {where: {kind: [error]}, fields: {kind: kind}}}", {"errors"}),
         ("sources: {orders: {fields: {code: code}}}\nmetrics: {orders: {where: {code: [200]}}}", {"orders"}),
         ("metrics: {errors: {on: [region, service]}}", {"errors"}),
         ("sources: {orders: {lateness: 30s, idle: 5m, ahead: 1m}}", set()),
@@ -99,6 +111,8 @@ def test_a_metric_begins_anew_only_when_its_numbers_do(addition: str, touched: s
 
 
 def test_the_order_of_values_to_keep_means_nothing() -> None:
+    where = "sources: {orders: {where: {region: [%s]}}}"
+    assert changed(where % "eu, us") == changed(where % "us, eu, us")
     base = "sources: {orders: {fields: {code: code}}}\nmetrics: {orders: {where: {code: [%s]}}}\nlabels: {keep: {region: [%s]}}\n"
     assert changed(base % ("1, 2, a", "eu, us")) == changed(base % ("a, 2, 1", "us, eu"))
 

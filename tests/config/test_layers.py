@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollguard.config import ConfigError, Layer, Mistake, Mode, Settings, default_text, load, load_layers, read_layer
+from rollguard.config import ConfigError, FieldPath, Layer, Mistake, Mode, Settings, default_text, load, load_layers, read_layer
 
 SOURCES = """\
 sources:
@@ -50,6 +50,7 @@ def test_the_default_is_what_the_documentation_says() -> None:
     assert sorted(settings.sources) == ["deliveries", "errors", "orders"]
     for source in settings.sources.values():
         assert (source.format, source.lateness_ms, source.idle_ms, source.ahead_ms, source.max_bytes) == ("json", 20_000, 60_000, 600_000, 65_536)
+        assert (source.epoch, source.where) == ("ms", {})
         assert {"id", "ts", "service", "region", "version"} <= set(source.fields)
     metrics = settings.metrics
     assert sorted(metrics) == ["actual_minutes", "errors", "orders", "promised_minutes"]
@@ -271,6 +272,20 @@ def test_a_metric_must_fit_its_kind_and_its_sources(metric: str, key: str, probl
         ("{topic: a, fields: {ts: t, service: s, regoin: r, version: v}}", "fields", "'region' (a label) is not declared", "regoin"),
         ("{topic: a, fields: {ts: t, service: s, region: r, version: ''}}", "fields.version", "empty", None),
         ("{topic: a, fields: {ts: t, service: s, region: r, version: v, 'a b': c}}", "fields.a b", "'a b' is no name", None),
+        ("{topic: a, epoch: min, fields: {ts: t, service: s, region: r, version: v}}", "epoch", "'min' is not known", None),
+        ("{topic: a, where: {regoin: [eu]}, fields: {ts: t, service: s, region: r, version: v}}", "where.regoin", "not in sources.tried.fields", "region"),
+        ("{topic: a, where: {region: []}, fields: {ts: t, service: s, region: r, version: v}}", "where.region", "an empty list", None),
+        ("{topic: a, where: {region: eu}, fields: {ts: t, service: s, region: r, version: v}}", "where.region", "'eu' will not do", None),
+        ("{topic: a, where: {region: [1.5]}, fields: {ts: t, service: s, region: r, version: v}}", "where.region[0]", "1.5 is neither", None),
+        ("{topic: a, fields: {ts: 5, service: s, region: r, version: v}}", "fields.ts", "5 names no field", None),
+        ("{topic: a, fields: {ts: [t], service: s, region: r, version: v}}", "fields.ts", "a list names no field", None),
+        ("{topic: a, fields: {ts: {pth: t}, service: s, region: r, version: v}}", "fields.ts", "'pth' is no key here", "path"),
+        ("{topic: a, fields: {ts: {path: t, a: b}, service: s, region: r, version: v}}", "fields.ts", "'a' is no key here", None),
+        ("{topic: a, fields: {ts: {}, service: s, region: r, version: v}}", "fields.ts", "an empty mapping names no field", None),
+        ("{topic: a, fields: {ts: {path: 5}, service: s, region: r, version: v}}", "fields.ts", "5 is no path", None),
+        ("{topic: a, fields: {ts: {path: ' '}, service: s, region: r, version: v}}", "fields.ts", "empty", None),
+        ("{topic: a, fields: {ts: {path: a..b}, service: s, region: r, version: v}}", "fields.ts", "'.' does not belong at character 3", None),
+        ("{topic: a, fields: {ts: {path: contain(a)}, service: s, region: r, version: v}}", "fields.ts", "there is no function contain()", "contains"),
     ],
 )
 def test_a_source_must_say_how_it_is_read(source: str, key: str, problem: str, near: str | None) -> None:
@@ -278,6 +293,15 @@ def test_a_source_must_say_how_it_is_read(source: str, key: str, problem: str, n
     assert (found.line, found.key) == (END + 1, f"sources.tried.{key}")
     assert problem in found.problem
     assert found.near == near
+
+
+def test_a_path_may_take_the_place_of_a_name_and_the_other_way_round() -> None:
+    path = "sources: {orders: {fields: {region: {path: shop.region}}}}"
+    name = "sources: {orders: {fields: {region: shop.region}}}"
+    for texts, wanted in (((path,), FieldPath(path="shop.region")), ((path, name), "shop.region"), ((name, path), FieldPath(path="shop.region"))):
+        settings = load_layers([Layer(SHOP, "shop.yaml"), *(Layer(text, "more.yaml") for text in texts)])
+        assert settings.sources["orders"].fields["region"] == wanted
+        assert str(settings.sources["orders"].fields["region"]) == "shop.region"
 
 
 def test_a_source_name_cannot_leave_the_folder_of_a_case() -> None:

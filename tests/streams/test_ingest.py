@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -327,6 +328,48 @@ def test_refused_lines_become_dead_letters_with_their_offset() -> None:
     ]
     assert str(dead[2]) == "orders[3]@88217: event refused: field 'region' is null. Kept as dead letter."
     assert stage.counts.refused == {"empty": 1, "json": 1, "missing": 1}
+
+
+TWO_IN_ONE = settings_of("""
+sources:
+  orders: {topic: shop, where: {type: [order_placed]}, fields: {type: type, service: {path: shop.service}}}
+  errors: {topic: shop, where: {type: [error, 500]}, fields: {type: type}}
+""")
+
+
+def test_two_sources_may_share_a_topic_and_each_knows_only_its_own() -> None:
+    lines = []
+    for at in range(400):
+        event = order(at, START + at * 500)
+        lines.append(line({"type": "order_placed", "shop": {"service": event.pop("service")}, **event} if at % 4 else {"type": 500, **event}))
+    for source, mine in (("orders", lines[1::4] + lines[2::4] + lines[3::4]), ("errors", lines[0::4])):
+        shared = Ingest(TWO_IN_ONE, source, 0)
+        blocks = feed(shared, lines, [7, 100, 350])
+        alone = Ingest(TWO_IN_ONE, source, 0)
+        assert rows(blocks, TWO_IN_ONE) == rows(feed(alone, sorted(mine, key=lines.index), [50]), TWO_IN_ONE)
+        assert shared.frontier == alone.frontier
+        assert (shared.counts.kept, shared.counts.filtered) == (len(mine), len(lines) - len(mine))
+        assert alone.counts.filtered == 0
+
+
+def test_a_filtered_record_leaves_no_trace_but_its_count() -> None:
+    others = [
+        line({"type": "refund", **order(1, START + 10**9)}),
+        line({"type": "refund", **order(2, START)}),
+        line({"ts": "never"}),
+        b'{"type": "refund", "ts": 1}',
+    ]
+    mine = [line({"type": "order_placed", "shop": {"service": "cart"}, **order(at, START + at * 1000)}) for at in range(60)]
+    mixed = [each for one in mine for each in (*others, one)]
+    clean, stage = Ingest(TWO_IN_ONE, "orders", 0), Ingest(TWO_IN_ONE, "orders", 0)
+    dead = stage.feed(mixed, 1).dead
+    clean.feed(mine, 1)
+    assert dead == ()
+    assert stage.counts == msgspec.structs.replace(clean.counts, read=300, filtered=240)
+    assert stage.frontier == clean.frontier
+    assert rows([stage.silence(FIRST + 10)], TWO_IN_ONE) == rows([clean.silence(FIRST + 10)], TWO_IN_ONE)
+    again = Ingest.restore(TWO_IN_ONE, "orders", 0, stage.snapshot())
+    assert again.counts == stage.counts
 
 
 def test_an_event_beyond_its_record_and_the_median_is_refused_as_future() -> None:
