@@ -144,6 +144,9 @@ def translated(where: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise _told(where, error) from error
+    except UnicodeDecodeError as error:
+        # What sqlite3 raises when SQLite complains of a name in which a bit is flipped.
+        raise _damaged(where, "its own words are no text") from error
 
 
 def _told(where: str, error: SQLAlchemyError) -> StoreError:
@@ -164,9 +167,7 @@ def _told_by_sqlite(where: str, said: str, code: int) -> StoreError:
         advice = "Make room on its disk" if code == 13 else "Tried again by itself; if it stays so, find who holds it"
         return StoreError(where, said, advice, recoverable=True)
     if code in _SQLITE_DAMAGED:
-        return StoreError(
-            where, f"the file is damaged, or no database ({said})", "Restore it from a backup, or move it away: logs are read again from their start"
-        )
+        return _damaged(where, said)
     if "no such table" in said:
         return _not_set_up(where, said)
     return StoreError(where, said, "See to the file, its folder and its disk, and start again")
@@ -183,6 +184,12 @@ def _told_by_postgresql(where: str, said: str, state: str | None, *, lost: bool)
     if state == "42P01":
         return _not_set_up(where, said)
     return StoreError(where, f"{said} ({state})", "See to the rights of that user, and to the server's log")
+
+
+def _damaged(where: str, said: str) -> StoreError:
+    return StoreError(
+        where, f"the file is damaged, or no database ({said})", "Restore it from a backup, or move it away: the logs are read again from their start"
+    )
 
 
 def _not_set_up(where: str, said: str) -> StoreError:
