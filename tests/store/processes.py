@@ -1,7 +1,7 @@
 """Processes that write to a database at once, or die while they do. Run as a program, so that what they fork is small and alone.
 
-    processes.py migrate ADDRESS N        N processes bring the schema up to date at the same moment
-    processes.py crash ADDRESS STAGES     a desk that is killed before its first statement, its second, and so on; what was written stands after each
+processes.py migrate ADDRESS N        N processes bring the schema up to date at the same moment
+processes.py crash ADDRESS STAGES     a desk that is killed before its first statement, its second, and so on; what was written stands after each
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def batch(at: int) -> Batch:
         to_offset=at + WIDTH,
         timeline=tuple(TimelineRow(id=f"line/{each}", at_ms=each, incident_id="inc", event="updated", line=b"{}", offset=each) for each in offsets),
         incidents=tuple(
-            IncidentRow(incident_id="inc", opened_at_ms=0, closed_at_ms=None, state="open", verdict="guilty", body=b"%d" % each, offset=each) for each in offsets
+            IncidentRow(incident_id="inc", opened_at_ms=0, closed_at_ms=None, state="open", verdict="guilty", body=b"%d" % each, offset=each)
+            for each in offsets
         ),
         outbox=tuple(OutboxRow(id=f"page/{each}", kind="page", incident_id="inc", dedup_key="inc", at_ms=each, body=b"", offset=each) for each in offsets),
         ledger=tuple(LedgerRow(at_ms=each, kind="note", body=b"", offset=each) for each in offsets),

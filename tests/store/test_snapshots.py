@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -214,20 +213,6 @@ def test_a_flipped_bit_anywhere_in_the_file_is_never_a_state(on_disk: tuple[Path
     assert kept is not None, "a snapshot that cannot be read is not the same as none"
     assert kept.state == STATES[kept.offset]
     assert kept.damaged or kept.offset == 20
-
-
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    before = os.umask(0)
-    try:
-        with closing(Store.open(f"sqlite:///{tmp_path / 'rollguard.db'}")) as store:
-            store.migrate()
-            assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
-                "rollguard.db": 0o600,
-                "rollguard.db-wal": 0o600,
-                "rollguard.db-shm": 0o600,
-            }
-    finally:
-        os.umask(before)
 
 
 def test_the_pointer_to_the_newest_is_doubted_too(store: Store, epoch: int) -> None:
