@@ -36,7 +36,7 @@ def check(batch: Batch) -> None:
         outbox.check(sent)
 
 
-def write(connection: Connection, stage: str, epoch: int, batch: Batch, now_ms: int, where: str) -> Recorded:
+def write(connection: Connection, stage: str, epoch: int, batch: Batch, *, now_ms: int, where: str) -> Recorded:
     """Write what is new of it; see `Store.record`."""
     applied = fence(connection, stage, epoch).applied
     start = batch.from_offset if applied is None else applied

@@ -64,6 +64,8 @@ def open_engine(url: str, *, password: str | None, wait_ms: int) -> tuple[Engine
 def _sqlite(url: URL, where: str, wait_ms: int) -> Engine:
     if not url.database or url.database == ":memory:" or url.query:
         raise StoreError(where, "names no file alone", "Expected sqlite:///FILE, from where Rollguard runs, or sqlite:////PATH/TO/FILE")
+    if sqlite3.sqlite_version_info < (3, 35):
+        raise StoreError(where, f"this Python comes with SQLite {sqlite3.sqlite_version}", "3.35 or newer is needed (RETURNING, DROP COLUMN)")
     _make_file(Path(url.database), where)
     engine = create_engine(url, connect_args={"timeout": wait_ms / 1000}, hide_parameters=True)
 
@@ -125,7 +127,7 @@ def _postgresql(url: URL, where: str, wait_ms: int) -> Engine:
             url.set(drivername="postgresql+psycopg"), connect_args=arguments, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True
         )
     except ModuleNotFoundError as error:
-        raise StoreError(where, f"the driver is not installed ({error.name})", "pip install 'rollguard[postgres]'") from error
+        raise StoreError(where, f"the driver is not installed ({error.name})", "Install it: pip install 'rollguard[postgres]'") from error
 
     @event.listens_for(engine, "connect")
     def _durable(raw: Any, _record: object) -> None:
@@ -144,13 +146,16 @@ def translated(where: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise _told(where, error) from error
+    except UnicodeDecodeError as error:
+        # What sqlite3 raises when SQLite complains of a name in which a bit is flipped.
+        raise _damaged(where, "its own words are no text") from error
 
 
 def _told(where: str, error: SQLAlchemyError) -> StoreError:
     origin = error.orig if isinstance(error, DBAPIError) else None
     said = (str(origin if origin is not None else error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if isinstance(error, PoolTimeoutError):
-        return StoreError(where, "all connections are in use", "Tried again by itself; if it stays so, the database is too slow", recoverable=True)
+        return StoreError(where, "all connections are in use", "Try again; if it stays so, the database is too slow", recoverable=True)
     if isinstance(origin, sqlite3.Error):
         # The low byte is the primary code; sqlite3's own complaints have none.
         return _told_by_sqlite(where, said, getattr(origin, "sqlite_errorcode", 0) & 0xFF)
@@ -161,12 +166,10 @@ def _told(where: str, error: SQLAlchemyError) -> StoreError:
 
 def _told_by_sqlite(where: str, said: str, code: int) -> StoreError:
     if code in _SQLITE_PASSES:
-        advice = "Make room on its disk" if code == 13 else "Tried again by itself; if it stays so, find who holds it"
+        advice = "Make room on its disk" if code == 13 else "Try again; if it stays so, find who holds it"
         return StoreError(where, said, advice, recoverable=True)
     if code in _SQLITE_DAMAGED:
-        return StoreError(
-            where, f"the file is damaged, or no database ({said})", "Restore it from a backup, or move it away: logs are read again from their start"
-        )
+        return _damaged(where, said)
     if "no such table" in said:
         return _not_set_up(where, said)
     return StoreError(where, said, "See to the file, its folder and its disk, and start again")
@@ -177,12 +180,18 @@ def _told_by_postgresql(where: str, said: str, state: str | None, *, lost: bool)
         # Which of a server's sentences this is depends on its language; what is not recognised is tried again.
         if any(words in said for words in _WRONG_DOOR):
             return StoreError(where, said, "See to store.url, store.password and the rights of that user")
-        return StoreError(where, said or "connection lost", "Tried again by itself; see that the server runs and can be reached", recoverable=True)
+        return StoreError(where, said or "connection lost", "Try again; see that the server runs and can be reached", recoverable=True)
     if lost or state.startswith(_POSTGRES_PASSES):
-        return StoreError(where, f"{said} ({state})", "Tried again by itself; if it stays so, see to the server", recoverable=True)
+        return StoreError(where, f"{said} ({state})", "Try again; if it stays so, see to the server", recoverable=True)
     if state == "42P01":
         return _not_set_up(where, said)
     return StoreError(where, f"{said} ({state})", "See to the rights of that user, and to the server's log")
+
+
+def _damaged(where: str, said: str) -> StoreError:
+    return StoreError(
+        where, f"the file is damaged, or no database ({said})", "Restore it from a backup, or move it away: the logs are read again from their start"
+    )
 
 
 def _not_set_up(where: str, said: str) -> StoreError:

@@ -19,20 +19,20 @@ class StoreError(RollguardError):
     problem : str
         What is wrong, without a full stop.
     advice : str
-        What to do, as a sentence.
+        What to do, as a sentence without its full stop.
     recoverable : bool
         Whether the same call may succeed later: locked, connection lost, full, serialization.
 
     Examples
     --------
-    >>> print(StoreError("sqlite:///rollguard.db", "no such folder", "Create it first."))
+    >>> print(StoreError("sqlite:///rollguard.db", "no such folder", "Create it first"))
     sqlite:///rollguard.db: no such folder. Create it first.
     """
 
     code = "store"
 
     def __init__(self, where: str, problem: str, advice: str, *, recoverable: bool = False) -> None:
-        super().__init__(f"{where}: {problem}. {advice}")
+        super().__init__(f"{where}: {problem}. {advice}.")
         self.where = where
         self.problem = problem
         self.advice = advice

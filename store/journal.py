@@ -16,7 +16,8 @@ def add_line(connection: Connection, row: TimelineRow) -> bool:
     """Add a line unless its id is known; says whether it was added."""
     values = asdict(row)
     values["log_offset"] = values.pop("offset")
-    return bool(connection.execute(insert_into(connection)(timeline).values(**values).on_conflict_do_nothing()).rowcount)
+    added = insert_into(connection)(timeline).values(**values).on_conflict_do_nothing().returning(timeline.c.seq)
+    return connection.execute(added).one_or_none() is not None
 
 
 def put_incident(connection: Connection, row: IncidentRow) -> None:

@@ -29,7 +29,7 @@ def append(connection: Connection, rows: Iterable[LedgerRow], where: str) -> int
     seq, digest = last.seq, last.hash
     for row in several:
         seq += 1
-        digest = _linked(digest, seq, row.at_ms, row.kind, row.offset, row.body)
+        digest = _linked(digest, seq, row)
         connection.execute(insert(ledger).values(seq=seq, at_ms=row.at_ms, kind=row.kind, body=row.body, log_offset=row.offset, hash=digest))
     if several:
         connection.execute(update(ledger_head).values(seq=seq, hash=digest))
@@ -63,7 +63,7 @@ def verify(connection: Connection, anchors: Iterable[Anchor]) -> list[Flaw]:
         if entry.seq > last.seq + 1:
             flaws.append(_missing(last.seq + 1, entry.seq - 1))
             flaws.append(Flaw(seq=entry.seq, problem="unproven", detail="The hash before it is gone."))
-        elif entry.hash != _linked(last.hash, entry.seq, entry.at_ms, entry.kind, entry.offset, entry.body):
+        elif entry.hash != _linked(last.hash, entry.seq, entry):
             flaws.append(Flaw(seq=entry.seq, problem="altered", detail="It does not fit its hash, or the hash before it."))
         anchor = outside.pop(entry.seq, None)
         if anchor is not None and anchor.hash != entry.hash:
@@ -97,6 +97,6 @@ def _all(connection: Connection) -> Iterator[LedgerEntry]:
         since = page[-1].seq
 
 
-def _linked(before: bytes, seq: int, at_ms: int, kind: str, offset: int | None, body: bytes) -> bytes:
+def _linked(before: bytes, seq: int, row: LedgerRow | LedgerEntry) -> bytes:
     """blake2b of the hash before and the entry as msgpack, an array of number, time, kind, offset and body."""
-    return blake2b(before + msgspec.msgpack.encode((seq, at_ms, kind, offset, body)), digest_size=32).digest()
+    return blake2b(before + msgspec.msgpack.encode((seq, row.at_ms, row.kind, row.offset, row.body)), digest_size=32).digest()

@@ -49,7 +49,8 @@ def add(connection: Connection, row: OutboxRow) -> bool:
     """Add a row unless its id, or of a rollback its key, is known; says whether it was added."""
     values = asdict(row)
     values["log_offset"] = values.pop("offset")
-    return bool(connection.execute(insert_into(connection)(outbox).values(**values).on_conflict_do_nothing()).rowcount)
+    added = insert_into(connection)(outbox).values(**values).on_conflict_do_nothing().returning(outbox.c.seq)
+    return connection.execute(added).one_or_none() is not None
 
 
 def due(connection: Connection, kinds: Collection[OutboxKind], now_ms: int, limit: int, *, taken_by: str, lease_ms: int) -> list[OutboxRow]:

@@ -205,7 +205,7 @@ class Store:
         """
         batches.check(batch)
         with self._writing() as connection:
-            return batches.write(connection, stage, epoch, batch, now_ms, self.where)
+            return batches.write(connection, stage, epoch, batch, now_ms=now_ms, where=self.where)
 
     def timeline(self, until_ms: int | None = None, *, incident_id: str | None = None) -> list[TimelineRow]:
         """Lines in the order they were written: all, those known at `until_ms`, those of one incident."""

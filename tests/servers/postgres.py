@@ -1,0 +1,133 @@
+"""A PostgreSQL of the tests' own: started once, on loopback, gone afterwards. `ROLLGUARD_TEST_POSTGRES=postgresql://…` names another.
+
+Without either a test that wants one skips at home, with the reason, and fails in CI.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from threading import Event
+
+import psycopg
+import pytest
+from port_for import get_port
+from psycopg import sql
+from pytest_postgresql.executors import PostgreSQLExecutor
+from sqlalchemy import make_url
+
+_USER = "rollguard"
+#: A server that does not answer after so many seconds is not going to.
+START_S = 60.0
+_NAMES = count()
+
+
+def pg_ctl() -> Path | None:
+    """The newest server's `pg_ctl` that is installed; Debian keeps it off the PATH."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: float(path.parts[4]))
+    on_path = shutil.which("pg_ctl")
+    return Path(on_path) if on_path else packaged[-1] if packaged else None
+
+
+def _other_user() -> str | None:
+    """Whom the server runs as, since it refuses to run as root; None: as ourselves."""
+    if os.getuid():
+        return None
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    return None
+
+
+@contextmanager
+def running(where: Path) -> Iterator[str]:
+    """A server whose files are in `where`; gives the address of its first database."""
+    program, user = pg_ctl(), _other_user()
+    assert program is not None
+    command = where / "pg_ctl"
+    as_user = f"runuser -u {user} -- " if user else ""
+    command.write_text(f'#!/bin/sh\ncd / && exec {as_user}{shlex.quote(str(program))} "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    if user:
+        shutil.chown(where, user)
+    port = get_port(None)
+    assert port is not None
+    server = PostgreSQLExecutor(
+        executable=str(command),
+        host="127.0.0.1",
+        port=port,
+        user=_USER,
+        dbname="postgres",
+        datadir=str(where / "data"),
+        unixsocketdir=str(where),
+        logfile=str(where / "log"),
+        startparams="-w",
+        postgres_options=" -c listen_addresses=127.0.0.1 -c shared_buffers=16MB -c max_connections=50",
+    )
+    address = f"postgresql://{_USER}@127.0.0.1:{port}/postgres"
+    with server:
+        _wait_until_it_answers(address)
+        yield address
+
+
+def _wait_until_it_answers(address: str) -> None:
+    """Its port is open before it lets anybody in."""
+    until, pause = time.monotonic() + START_S, Event()
+    while True:
+        try:
+            psycopg.connect(address).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                raise
+            pause.wait(0.02)
+        else:
+            return
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Address of a database of a running server, whose user may create others."""
+    given = os.environ.get("ROLLGUARD_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    if pg_ctl() is None:
+        reason = "no PostgreSQL: `apt-get install postgresql`, or name one in ROLLGUARD_TEST_POSTGRES"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # Not in pytest's own folder, into which no other user may look.
+    folder = Path(tempfile.mkdtemp(prefix="rollguard-postgres-"))
+    folder.chmod(0o755)
+    try:
+        with running(folder) as address:
+            yield address
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def a_database(server: str) -> Iterator[str]:
+    """An empty database on a server, by its address; dropped afterwards, whoever is still connected."""
+    name = f"test_{os.getpid()}_{next(_NAMES)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """Address of an empty database."""
+    with a_database(postgres_server) as address:
+        yield address
