@@ -100,7 +100,7 @@ class IngestWork:
         self._count: int | None = None
         self._counted_ms = self._looked_ms = NEVER_MS
         self._came_ms: int | None = None
-        self._said: set[tuple[str, bool]] = set()
+        self._said: set[Partitions | Vacant] = set()
         self._to_commit = False
 
     @property
@@ -117,8 +117,9 @@ class IngestWork:
         stamps = np.fromiter((record.timestamp for record in records), dtype=np.int64, count=len(records))
         lines = [record.value or b"" for record in records]
         for name, stage in self.stages.items():
+            marks += self._say(Partitions(source=name, count=self.partition.partition + 1, exact=False))
             if stage.frontier is None:
-                marks += self._say(name, vacant=False)
+                marks += self._say(Vacant(source=name, partition=self.partition.partition, vacant=False))
             skipped = int(np.searchsorted(offsets, self._since[name]))
             taken = stage.feed(lines[skipped:], offsets[skipped:], stamps[skipped:])
             if taken.block is not None:
@@ -137,7 +138,10 @@ class IngestWork:
                 self._count = count
                 out += [Partitions(source=name, count=count) for name in self.stages]
         if self._empty and self._came_ms is None:
-            out += [each for name, stage in self.stages.items() if stage.frontier is None for each in self._say(name, vacant=True)]
+            for name, stage in self.stages.items():
+                if stage.frontier is None:
+                    out += self._say(Partitions(source=name, count=self.partition.partition + 1, exact=False))
+                    out += self._say(Vacant(source=name, partition=self.partition.partition, vacant=True))
         if now_ms - self._looked_ms >= LOOK_MS:
             self._looked_ms = now_ms
             if self._came_ms is None:
@@ -187,11 +191,12 @@ class IngestWork:
         blocks = [stage.silence(frontier) if silent else stage.unread(frontier) for stage, frontier in moves]
         return [block for block in blocks if block is not None]
 
-    def _say(self, source: str, *, vacant: bool) -> list[BlockRecord]:
-        if (source, vacant) in self._said:
+    def _say(self, mark: Partitions | Vacant) -> list[BlockRecord]:
+        """A mark, the first time. Nothing of a partition may stand in the log before the log tells of the partition."""
+        if mark in self._said:
             return []
-        self._said.add((source, vacant))
-        return [Vacant(source=source, partition=self.partition.partition, vacant=vacant)]
+        self._said.add(mark)
+        return [mark]
 
     def _outgoing(self, record: BlockRecord) -> Outgoing:
         return Outgoing(topic="blocks", key=BlockCodec.id_of(record).encode(), value=self.works.codec.encode(record))

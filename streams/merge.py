@@ -45,6 +45,7 @@ class _Lane(msgspec.Struct, kw_only=True):
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     sources: list[str]
+    whole: list[str]
     lanes: list[tuple[str, int, _Lane]]
     unsettled: dict[str, int]
     unknown: dict[str, int]
@@ -74,6 +75,8 @@ class Merger:
         if partitions is not None and not self._lanes:
             raise RollguardError("merger: no partition given. Expected at least one of one source.", code="no_partition")
         self._sources = sorted({source for source, _ in self._lanes}) if partitions is not None else sorted(settings.sources)
+        #: Sources whose partitions are all known.
+        self._whole = set(self._sources if partitions is not None else ())
         self._unsettled: dict[str, int] = {}
         self._unknown: dict[str, int] = {}
         self._conflicts: dict[str, int] = {}
@@ -142,6 +145,7 @@ class Merger:
         state = _State(
             start=self._start,
             sources=self._sources,
+            whole=sorted(self._whole),
             lanes=[(source, partition, lane) for (source, partition), lane in self._lanes.items()],
             unsettled=dict(sorted(self._unsettled.items())),
             unknown=dict(sorted(self._unknown.items())),
@@ -165,7 +169,7 @@ class Merger:
         state = unpacked(_STAGE, settings, data, _State)
         merger = cls(settings)
         merger._lanes = {(source, partition): lane for source, partition, lane in state.lanes}
-        merger._sources = state.sources
+        merger._sources, merger._whole = state.sources, set(state.whole)
         merger._unsettled, merger._unknown, merger._conflicts = state.unsettled, state.unknown, state.conflicts
         merger._start = state.start
         merger._keys = tuple(state.keys)
@@ -200,7 +204,7 @@ class Merger:
     def _close(self) -> Closed | None:
         holding = [lane for lane in self._lanes.values() if not lane.vacant]
         end = min((lane.frontier for lane in holding), default=NEVER)
-        if end == NEVER or len({source for source, _ in self._lanes}) < len(self._sources):
+        if end == NEVER or not self._whole.issuperset(self._sources):
             return None
         if self._start == NEVER:
             self._start = min(lane.since for lane in holding)
@@ -227,11 +231,11 @@ class Merger:
     def _grow(self, mark: Partitions) -> Closed | None:
         """Take the set of a source's partitions. New ones hold everything back until they speak; those that are gone hold nothing."""
         known = {number for source, number in self._lanes if source == mark.source}
-        wanted = set(range(mark.count))
-        if known == wanted:
-            return None
-        if known:
+        wanted = set(range(mark.count)) if mark.exact else known.union(range(mark.count))
+        if known != wanted and mark.source in self._whole:
             self._unsettle(mark.source)
+        if mark.exact:
+            self._whole.add(mark.source)
         lanes = {place: lane for place, lane in self._lanes.items() if place[0] != mark.source or place[1] in wanted}
         lanes |= {(mark.source, number): _Lane(frontier=self._start) for number in wanted - known}
         self._lanes = dict(sorted(lanes.items()))

@@ -123,10 +123,13 @@ class Partitions(msgspec.Struct, frozen=True, kw_only=True):
     source : str
     count : int
         They are numbered from 0 up to, not with, this.
+    exact : bool
+        False: there are so many at least, says one who reads only some of them.
     """
 
     source: str
     count: int
+    exact: bool = True
 
 
 class Vacant(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ class _Block(msgspec.Struct, frozen=True, kw_only=True, tag="block", tag_field="
 class _Partitions(msgspec.Struct, frozen=True, kw_only=True, tag="partitions", tag_field="record"):
     source: str
     count: int
+    exact: bool
 
 
 class _Vacant(msgspec.Struct, frozen=True, kw_only=True, tag="vacant", tag_field="record"):
@@ -86,12 +87,12 @@ class BlockCodec:
             case Vacant():
                 return f"{record.source}/{record.partition}/{'vacant' if record.vacant else 'occupied'}"
             case Partitions():
-                return f"{record.source}/partitions/{record.count}"
+                return f"{record.source}/partitions/{record.count}{'' if record.exact else '+'}"
 
     def encode(self, record: BlockRecord) -> bytes:
         """Write a record."""
         if isinstance(record, Partitions):
-            return msgspec.msgpack.encode(_Partitions(source=record.source, count=record.count))
+            return msgspec.msgpack.encode(_Partitions(source=record.source, count=record.count, exact=record.exact))
         if isinstance(record, Vacant):
             return msgspec.msgpack.encode(_Vacant(source=record.source, partition=record.partition, vacant=record.vacant))
         return msgspec.msgpack.encode(
@@ -120,7 +121,7 @@ class BlockCodec:
         try:
             found = _DECODER.decode(value)
             if isinstance(found, _Partitions):
-                return Partitions(source=found.source, count=found.count)
+                return Partitions(source=found.source, count=found.count, exact=found.exact)
             if isinstance(found, _Vacant):
                 return Vacant(source=found.source, partition=found.partition, vacant=found.vacant)
             rows = unpacked_rows(found.rows, len(found.keys))
