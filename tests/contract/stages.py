@@ -192,11 +192,11 @@ class DetectSpecimen(Specimen):
 
     def record(self, atoms: Sequence[Closed]) -> Closed:
         first, last = atoms[0], atoms[-1]
-        columns = {name: np.concatenate([getattr(atom, name) for atom in atoms]) for name in ("bucket", "measure", "key", "bin", "value")}
+        bucket, measure, key, bin_, value = (np.concatenate([getattr(atom, name) for atom in atoms]) for name in ("bucket", "measure", "key", "bin", "value"))
         missing, silent = (
             {source: np.concatenate([getattr(atom, name)[source] for atom in atoms]) for source in first.missing} for name in ("missing", "silent")
         )
-        return Closed(first.start, last.end, last.keys, **columns, missing=missing, silent=silent)
+        return Closed(first.start, last.end, last.keys, bucket, measure, key, bin_, value, missing, silent)
 
     def said(self, outputs: list[list[Signal | Tick]]) -> list[Any]:
         return [plain(record) for records in outputs for record in records]
@@ -312,8 +312,8 @@ def _joined(blocks: list[Block]) -> Block:
     keys = tuple(sorted({key for block in blocks for key in block.keys}))
     codes = [np.array([keys.index(key) for key in block.keys], dtype=np.int32)[block.key] for block in blocks]
     first, last = blocks[0], blocks[-1]
-    columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in ("bucket", "measure", "bin", "value")}
-    return Block(first.source, first.partition, first.since, last.frontier, first.why, keys, key=np.concatenate(codes), **columns)
+    bucket, measure, bin_, value = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("bucket", "measure", "bin", "value"))
+    return Block(first.source, first.partition, first.since, last.frontier, first.why, keys, bucket, measure, np.concatenate(codes), bin_, value)
 
 
 def _single(closed: Closed, seen: int = 0) -> Iterator[Closed]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -139,7 +138,8 @@ class SimulatedStore:
         self.cluster.call()
         self._check(stage, epoch)
         applied = self.cluster.applied.get(stage, 0)
-        self.cluster.rows += [row for row in itertools.chain(batch.timeline, batch.outbox, batch.ledger) if (row.offset or 0) >= applied]
+        rows: list[Any] = [*batch.timeline, *batch.outbox, *batch.ledger]
+        self.cluster.rows += [row for row in rows if row.offset >= applied]
         self.cluster.applied[stage] = max(applied, batch.to_offset)
         if batch.snapshot is not None:
             self.cluster.snapshots.setdefault(stage, []).append(Kept(offset=batch.to_offset, state=batch.snapshot, saved_ms=now_ms, damaged=False))

@@ -26,8 +26,8 @@ def forked(work: Callable[[], None]) -> int:
     if child == 0:
         try:
             work()
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the parent is told
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - a process tells its parent
             os._exit(1)
         os._exit(0)
     return child
@@ -46,12 +46,12 @@ def migrate(address: str, n: int) -> None:
         os.read(ready, 1)
         with closing(Store.open(address)) as store:
             store.migrate()
-            print(store.schema(), flush=True)
+            print(store.schema(), flush=True)  # noqa: T201 - a process tells its parent
 
     children = [forked(work) for _ in range(n)]
     # All of them wait for the end of this pipe.
     os.close(go)
-    print([ended(child) for child in children], flush=True)
+    print([ended(child) for child in children], flush=True)  # noqa: T201 - a process tells its parent
 
 
 def batch(at: int) -> Batch:
@@ -115,7 +115,7 @@ def crash(address: str) -> None:
             after = written(store)
             # The desk that comes next reads the same records again.
             store.record("desk", epoch, batch(at), 0)
-            print(f"{code} {at} {after} -> {written(store)}", flush=True)
+            print(f"{code} {at} {after} -> {written(store)}", flush=True)  # noqa: T201 - a process tells its parent
         at += WIDTH
         if code == 0:
             return

@@ -162,7 +162,7 @@ def test_a_stale_owner_records_nothing(store: Store, epoch: int) -> None:
         Batch(from_offset=0, to_offset=2, outbox=(replace(a_rollback(0), not_after_ms=None),)),
         Batch(from_offset=0, to_offset=2, outbox=(replace(a_page(0), not_after_ms=T0),)),
         Batch(from_offset=0, to_offset=2, outbox=(replace(a_page(0), state="sent"),)),
-        Batch(from_offset=0, to_offset=2, outbox=(replace(a_page(0), kind="fax"),)),  # type: ignore[arg-type]
+        Batch(from_offset=0, to_offset=2, outbox=(replace(a_page(0), kind="fax"),)),
     ],
     ids=["backwards", "after", "before", "note of nothing", "page of nothing", "for ever", "page expires", "sent already", "fax"],
 )
@@ -209,7 +209,7 @@ def test_a_disk_that_is_full_half_writes_nothing_and_can_be_tried_again(another:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
     huge = replace(a_batch(0, 3), snapshot=b"x" * 100_000)
-    with pytest.raises(StoreError, match="full.*Make room") as caught:
+    with pytest.raises(StoreError, match=r"full.*Make room") as caught:
         small.record("desk", epoch, huge, T0)
     assert caught.value.recoverable
     assert everything(store) == before

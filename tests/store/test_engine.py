@@ -98,7 +98,7 @@ def test_a_database_that_is_locked_can_be_tried_again(another: Another, store: S
 
 
 @pytest.mark.parametrize("address", ["sqlite"], indirect=True)
-def test_a_file_that_may_not_be_written_says_so(another: Another, store: Store) -> None:
+def test_a_file_that_may_not_be_written_says_so(another: Another, store: Store) -> None:  # noqa: ARG001 - it is there, and holds a connection
     with store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only = ON")
         connection.rollback()
@@ -113,7 +113,7 @@ def test_a_server_that_cannot_be_reached_can_be_tried_again(address: str) -> Non
         # Bound and not listening: whoever calls is turned away.
         taken.bind(("127.0.0.1", 0))
         there = make_url(address).set(port=taken.getsockname()[1])
-        error = refused(there.render_as_string(), password="planted secret")
+        error = refused(there.render_as_string(), password="planted secret")  # noqa: S106 - none is looked at
     assert error.recoverable
     assert "planted" not in str(error)
     assert "planted" not in repr(error.__cause__)
@@ -132,7 +132,7 @@ def test_a_connection_that_the_server_ends_can_be_tried_again_and_half_writes_no
     epoch = store.claim("desk", "host-a", T0)
     before = everything(store)
     other = another()
-    with pytest.raises(StoreError) as caught, store._writing() as connection:
+    with pytest.raises(StoreError) as caught, store._writing() as connection:  # noqa: PT012 - the whole is what must not pass
         connection.execute(text("UPDATE stages SET owner = 'half'"))
         with other._writing() as killer:
             ended = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
@@ -155,7 +155,8 @@ def test_a_server_that_would_lose_its_last_commits_is_told_not_to(address: str) 
 
 @pytest.mark.parametrize("address", ["postgresql"], indirect=True)
 def test_without_its_driver_the_cure_is_named(address: str) -> None:
-    program = f"import sys; sys.modules['psycopg'] = None\nfrom rollguard.store import Store, StoreError\ntry: Store.open({address!r})\nexcept StoreError as error: print(error)"
+    blind = "import sys; sys.modules['psycopg'] = None\nfrom rollguard.store import Store, StoreError"
+    program = f"{blind}\ntry: Store.open({address!r})\nexcept StoreError as error: print(error)"
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.rstrip().endswith("pip install 'rollguard[postgres]'.")
 

@@ -88,7 +88,7 @@ def test_a_step_that_fails_half_way_leaves_nothing(another: Another) -> None:
     with pytest.raises(StoreError, match="ledger_head"):
         store.migrate()
     with store._reading() as connection:
-        assert connection.dialect.get_table_names(connection) == ["ledger_head"]  # type: ignore[arg-type, attr-defined]
+        assert connection.dialect.get_table_names(connection) == ["ledger_head"]
 
 
 def test_a_database_that_is_not_set_up_says_so(another: Another) -> None:

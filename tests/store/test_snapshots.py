@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, select, update
 
 from rollguard.store import DamagedError, Kept, OffsetError, StaleError, Store, StoreError
+from rollguard.store.snapshots import newest
 from rollguard.store.tables import snapshots, stages
 from tests.servers.postgres import a_database
 from tests.store.rows import T0
@@ -39,7 +40,7 @@ def offsets(store: Store) -> list[int]:
         return list(connection.execute(select(snapshots.c.next_offset).order_by(snapshots.c.next_offset)).scalars())
 
 
-def test_nothing_is_known_of_a_stage_that_kept_nothing(store: Store, epoch: int) -> None:
+def test_nothing_is_known_of_a_stage_that_kept_nothing(store: Store, epoch: int) -> None:  # noqa: ARG001 - claimed, so that it may be written
     assert store.newest(STAGE) is None
     assert store.newest("a stage that never was") is None
 
@@ -78,7 +79,7 @@ def test_none_that_is_intact_is_not_the_same_as_none(store: Store, epoch: int) -
     keep(store, epoch, 10, 20)
     for offset in (10, 20):
         spoil(store, offset)
-    with pytest.raises(DamagedError, match="detect/0: no snapshot of it is intact. Read the log from its start") as caught:
+    with pytest.raises(DamagedError, match=r"detect/0: no snapshot of it is intact. Read the log from its start") as caught:
         store.newest(STAGE)
     assert not caught.value.recoverable
     keep(store, epoch, 5)
@@ -153,7 +154,7 @@ def two_in(address: str) -> Store:
     return store
 
 
-class _Undo(Exception):
+class _Undo(Exception):  # noqa: N818 - it is no error: it ends a transaction
     """Ends a transaction so that nothing of it stays."""
 
 
@@ -167,8 +168,6 @@ def newest_after(store: Store, change: st.DataObject, connection: Connection) ->
     data[bit // 8] ^= 1 << bit % 8
     flipped = bytes(data) if isinstance(value, bytes) else int.from_bytes(data, "big", signed=True)
     connection.execute(update(snapshots).where(snapshots.c.next_offset == offset).values({column: flipped}))
-    from rollguard.store.snapshots import newest
-
     kept = newest(connection, STAGE, store.where)
     left = next(iter(STATES.keys() - {offset}))
     assert kept is not None
@@ -178,7 +177,7 @@ def newest_after(store: Store, change: st.DataObject, connection: Connection) ->
 
 @given(change=st.data())
 def test_a_flipped_bit_in_any_column_is_never_a_state(two_kept: Store, change: st.DataObject) -> None:
-    with pytest.raises(_Undo), two_kept._writing() as connection:
+    with pytest.raises(_Undo), two_kept._writing() as connection:  # noqa: PT012 - the whole is what must not pass
         newest_after(two_kept, change, connection)
         raise _Undo
 
@@ -208,7 +207,7 @@ def test_a_flipped_bit_anywhere_in_the_file_is_never_a_state(on_disk: tuple[Path
         with closing(Store.open(f"sqlite:///{path}")) as store:
             kept = store.newest(STAGE)
     except StoreError as error:
-        assert not error.recoverable
+        assert not error.recoverable  # noqa: PT017 - only one of many ends so
         return
     assert kept is not None, "a snapshot that cannot be read is not the same as none"
     assert kept.state == STATES[kept.offset]

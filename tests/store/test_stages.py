@@ -21,7 +21,7 @@ def until_it_goes(work: Callable[[], int]) -> int:
         try:
             return work()
         except StoreError as error:
-            assert error.recoverable
+            assert error.recoverable  # noqa: PT017 - only one of many ends so
 
 
 def test_each_claim_begins_an_epoch(store: Store) -> None:
@@ -68,7 +68,7 @@ def test_of_those_who_claim_at_once_each_gets_an_epoch_and_one_may_write(another
         try:
             until_it_goes(lambda: own.record("desk", epoch, a_batch(0, 2), T0).applied)
         except StaleError as error:
-            assert error.current == n
+            assert error.current == n  # noqa: PT017 - only one of many ends so
             return epoch, False
         return epoch, True
 
@@ -153,7 +153,7 @@ def test_offsets_of_one_log_are_not_taken_for_those_of_another(store: Store) -> 
     epoch = store.claim("desk", "host-a", T0, log="cluster-1/rollguard.signals")
     store.record("desk", epoch, a_batch(0, 3), T0)
     before = everything(store)
-    with pytest.raises(LogChangedError, match="'cluster-1/rollguard.signals', and this is 'cluster-2/rollguard.signals'") as caught:
+    with pytest.raises(LogChangedError, match=r"'cluster-1/rollguard.signals', and this is 'cluster-2/rollguard.signals'") as caught:
         store.claim("desk", "host-b", T0, log="cluster-2/rollguard.signals")
     assert (caught.value.stage, caught.value.kept, caught.value.found) == ("desk", "cluster-1/rollguard.signals", "cluster-2/rollguard.signals")
     assert everything(store) == before
