@@ -12,6 +12,7 @@ from rollguard.cli.checking import check
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.interrupts import interrupts_never_lost
+from rollguard.cli.listing import incidents
 from rollguard.cli.producing import produce
 from rollguard.cli.replaying import replay
 from rollguard.cli.topics import topics
@@ -53,6 +54,7 @@ app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
 app.command(name="worker")(worker)
 app.command(name="produce")(produce)
+app.command(name="incidents")(incidents)
 app.add_typer(topics)
 
 

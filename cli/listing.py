@@ -1,0 +1,86 @@
+"""`rollguard incidents`: what the live service has found, from its database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rollguard.cli.working import ConfigToRun, UsageError, live_settings
+from rollguard.replay import fold, make_out
+from rollguard.service import open_store
+
+__all__ = ["incidents"]
+
+_PRETTY = msgspec.json.Encoder(order="deterministic")
+
+
+def incidents(
+    *,
+    config: ConfigToRun,
+    until: Annotated[str | None, typer.Option("--until", help="Only what was known by then, RFC 3339 with an offset.", metavar="TIME")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write timeline.jsonl and incidents.jsonl into this folder.", metavar="DIR")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the incidents as one JSON array, for machines.")] = False,
+) -> None:
+    """List the incidents that the live service has found, with suspects, cost and decisions.
+
+        rollguard incidents -c shop.yaml
+
+        rollguard incidents -c shop.yaml --until 2026-03-02T10:00:00Z --json | jq '.[0].suspects'
+
+    Exit codes: 0 fine, also without any; 1 the database cannot be read; 2 wrong usage or config.
+    """
+    until_ms = _until(until)
+    if out is not None:
+        make_out(out)
+    store = open_store(live_settings(config))
+    try:
+        lines = [row.line for row in store.timeline(until_ms)]
+    finally:
+        store.close()
+    found = fold(msgspec.json.decode(line) for line in lines)
+    if out is not None:
+        (out / "timeline.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+        (out / "incidents.jsonl").write_bytes(b"".join(_PRETTY.encode(incident) + b"\n" for incident in found))
+    if json:
+        typer.echo(msgspec.json.format(_PRETTY.encode(found), indent=2).decode())
+        return
+    _tell(Console(width=None if Console().is_terminal else 160, highlight=False), found)
+
+
+def _until(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise UsageError(f"--until {text}: no time. Expected: RFC 3339 with an offset, as 2026-03-02T10:00:00Z.")
+    return round(moment.timestamp() * 1000)
+
+
+def _tell(console: Console, found: list[dict[str, Any]]) -> None:
+    if not found:
+        console.print("No incident so far.")
+        return
+    table = Table("since", "incident", "state", "verdict", "suspect", "orders lost", "decisions", box=None, pad_edge=False)
+    for incident in found:
+        first = incident["suspects"][0] if incident["suspects"] else None
+        cells = (
+            incident["onset"],
+            incident["incident_id"],
+            incident["state"],
+            incident["verdict"],
+            "" if first is None else f"{first['deploy_id']} {100 * first['probability']:.0f} %",
+            f"{incident['orders_lost']:,.0f}",
+            ", ".join(f"{decision['action']} {decision['at']}" for decision in incident["decisions"] if decision["action"] != "hold"),
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
