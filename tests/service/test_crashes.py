@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import msgspec
 import pytest
+from aiokafka import TopicPartition
 
 from rollguard.config import Layer, Settings, default_text, load_layers
-from rollguard.service import IngestWorks
+from rollguard.incidents import LogCodec
+from rollguard.service import DeskWorks, DetectWorks, IngestWorks
 from rollguard.streams import BlockCodec, Merger, measures
-from tests.service.simulated import Cluster, SimulatedLogs, SimulatedReader, run
+from tests.incidents import scenes
+from tests.service.simulated import Cluster, SimulatedLogs, SimulatedReader, SimulatedStore, run
 
 START_MS = 1_772_442_000_000
 SHOP = """
@@ -93,15 +97,28 @@ def comparable(found: Sums) -> Sums:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_an_ingest_that_dies_at_any_call_loses_and_doubles_nothing(seed: int) -> None:
+    assert deaths(seed, STRIDE) > 30
+
+
+@pytest.mark.live_long
+@pytest.mark.parametrize("seed", range(SEEDS, SEEDS + 20))
+def test_an_ingest_that_dies_at_each_call_loses_and_doubles_nothing(seed: int) -> None:
+    assert deaths(seed, 1) > 300
+
+
+def deaths(seed: int, stride: int) -> int:
+    """Let an ingest die at every so many calls, a second one end what it began, and hold that against an undisturbed one; how often."""
     calm = shop(seed)
     assert ingest(calm)
     expected, calls = sums(calm), calm.calls
-    assert sum(expected.values()) > 50
-    for dies_at in range(1 + seed, calls + 1, STRIDE):
+    assert sum(expected.values()) > 40
+    points = range(1 + seed % stride, calls + 1, stride)
+    for dies_at in points:
         cluster = shop(seed)
         assert not ingest(cluster, dies_at=dies_at)
         assert ingest(cluster)
         assert comparable(sums(cluster)) == comparable(expected), (seed, dies_at)
+    return len(points)
 
 
 def test_letters_of_what_was_refused_are_kept_at_least_once() -> None:
@@ -112,3 +129,64 @@ def test_letters_of_what_was_refused_are_kept_at_least_once() -> None:
     keys = {key for key, _ in calm.values("deadletter")}
     assert keys
     assert {key for key, _ in cluster.values("deadletter")} == keys
+
+
+def detect(cluster: Cluster, dies_at: int | None = None) -> bool:
+    place = TopicPartition("rollguard.blocks", 0)
+    works = DetectWorks(SETTINGS, SimulatedLogs(cluster, "rollguard.detect"), SimulatedStore(cluster), "one", lambda: cluster.now_ms)  # type: ignore[arg-type]
+    return run(cluster, SimulatedReader(cluster, [place], most=5, patience=3), works, dies_at=dies_at)
+
+
+def first_copies(cluster: Cluster) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for key, value in cluster.values("signals"):
+        # A repeat says the same, so that it does not matter which of them the desk takes.
+        assert found.setdefault(key, value) == value
+    return found
+
+
+def test_a_detect_that_dies_at_any_call_says_the_same() -> None:
+    counted = shop(0)
+    assert ingest(counted)
+    calm = copy.deepcopy(counted)
+    assert detect(calm)
+    expected = first_copies(calm)
+    assert len(expected) > 20
+    for dies_at in range(1, calm.calls + 1, 3):
+        cluster = copy.deepcopy(counted)
+        assert not detect(cluster, dies_at=dies_at)
+        assert detect(cluster)
+        assert first_copies(cluster) == expected, dies_at
+
+
+def desk(cluster: Cluster, dies_at: int | None = None) -> bool:
+    place = TopicPartition("rollguard.signals", 0)
+    logs, store = SimulatedLogs(cluster, "rollguard.desk"), SimulatedStore(cluster)
+    works = DeskWorks(scenes.Shop().settings, logs, store, "one", lambda: cluster.now_ms)  # type: ignore[arg-type]
+    return run(cluster, SimulatedReader(cluster, [place], most=9, patience=3), works, dies_at=dies_at)
+
+
+def incident_log() -> Cluster:
+    """A cluster whose signals log tells of a change that hurts."""
+    story = scenes.Shop()
+    cluster = Cluster("rollguard", TOPICS, scenes.START_MS)
+    codec = LogCodec()
+    for record in story.log(scenes.START - 10 * scenes.MINUTE, scenes.START + 12 * scenes.MINUTE, [*scenes.regional(story), *scenes.deploy()]):
+        cluster.write("rollguard.signals", 0, codec.encode(record), key=codec.id_of(record).encode())
+    return cluster
+
+
+def rows(cluster: Cluster) -> list[tuple[object, ...]]:
+    return [(type(row).__name__, row.offset, row.ordinal, getattr(row, "line", None) or row.body) for row in cluster.rows]
+
+
+def test_a_desk_that_dies_at_any_call_writes_each_row_once() -> None:
+    calm = incident_log()
+    assert desk(calm)
+    expected = rows(calm)
+    assert len(expected) == len(set(expected)) > 5
+    for dies_at in range(1, calm.calls + 1, 2):
+        cluster = incident_log()
+        assert not desk(cluster, dies_at=dies_at)
+        assert desk(cluster)
+        assert rows(cluster) == expected, dies_at
