@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rollguard.config import Layer, RollguardError, Settings, default_text, load_layers, near_match, read_layer
-from rollguard.service import STAGES, run_worker, set_up_logs
+from rollguard.service import Part, run_worker, set_up_logs
 
 __all__ = ["UsageError", "live_settings", "worker"]
 
@@ -30,7 +30,7 @@ def worker(
     *,
     config: ConfigToRun,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help=f"Run only this part; may be given again. One of: {', '.join(STAGES)}.", metavar="PART")
+        list[str] | None, typer.Option("--only", help=f"Run only this part; may be given again. One of: {', '.join(Part)}.", metavar="PART")
     ] = None,
     logs: Annotated[Literal["auto", "json", "text"], typer.Option("--logs", help="Form of the logs; auto: text on a terminal, else JSON.")] = "auto",
 ) -> None:
@@ -47,9 +47,9 @@ def worker(
     Exit codes: 0 ended by a signal; 1 it could not go on; 2 wrong usage or config.
     """
     for part in only or ():
-        if part not in STAGES:
-            near = near_match(part, STAGES)
-            raise UsageError(f"--only {part}: no such part. Expected one of: {', '.join(STAGES)}." + (f" Did you mean '{near}'?" if near else ""))
+        if part not in set(Part):
+            near = near_match(part, tuple(Part))
+            raise UsageError(f"--only {part}: no such part. Expected one of: {', '.join(Part)}." + (f" Did you mean '{near}'?" if near else ""))
     settings = live_settings(config)
     set_up_logs(logs)
-    run_worker(settings, tuple(only or STAGES))
+    run_worker(settings, tuple(only or Part))

@@ -6,10 +6,9 @@ from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
 from rollguard.service.ingest_work import IngestWork, IngestWorks
 from rollguard.service.logs import set_up_logs
 from rollguard.service.present import lateness_of
-from rollguard.service.worker import STAGES, open_store, run_worker
+from rollguard.service.worker import Part, open_store, run_worker
 
 __all__ = [
-    "STAGES",
     "DeskWork",
     "DeskWorks",
     "DetectStage",
@@ -17,6 +16,7 @@ __all__ = [
     "DetectWorks",
     "IngestWork",
     "IngestWorks",
+    "Part",
     "lateness_of",
     "open_store",
     "records_of",

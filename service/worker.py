@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from enum import StrEnum
 from typing import Any
 
 import faust
@@ -23,11 +24,18 @@ from rollguard.service.stages import StageService, now_ms
 from rollguard.store import Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
 
-__all__ = ["STAGES", "open_store", "run_worker"]
+__all__ = ["Part", "open_store", "run_worker"]
 
 log = structlog.get_logger()
-#: Every part of the worker that may be run alone.
-STAGES = ("ingest", "detect", "desk", "changes")
+
+
+class Part(StrEnum):
+    """A part of the worker that may be run alone."""
+
+    INGEST = "ingest"
+    DETECT = "detect"
+    DESK = "desk"
+    CHANGES = "changes"
 
 
 class _Appender(Service):
@@ -81,14 +89,14 @@ async def _await_topics(access: Access, names: Sequence[str]) -> None:
     await retrying(look, tell=lambda error: log.error("waiting_for_kafka", error=str(error)))
 
 
-def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
+def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None:
     """Run until a signal ends it. Never returns: Faust leaves the process.
 
     Parameters
     ----------
     settings : Settings
-    parts : tuple of str
-        Which of `STAGES` to run here.
+    parts : collection of str
+        Which of `Part` to run here.
 
     Raises
     ------
@@ -122,7 +130,7 @@ def run_worker(settings: Settings, parts: tuple[str, ...] = STAGES) -> None:
     log.info(
         "worker_starts",
         owner=owner,
-        parts=list(parts),
+        parts=[str(part) for part in parts],
         brokers=list(settings.kafka.bootstrap_servers),
         store=settings.store.url,
         group=group_of(settings.kafka, "*"),
