@@ -20,9 +20,19 @@ _LOCK = 0x726F6C6C67756172
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def schema_of(connection: Connection) -> str | None:
-    """The step that the database stands at; None: it is empty."""
-    return MigrationContext.configure(connection).get_current_revision()
+def schema_of(connection: Connection, where: str) -> str | None:
+    """The step that the database stands at; None: it is empty.
+
+    Raises
+    ------
+    StoreError
+        If it stands at several, as only a damaged one does.
+    """
+    steps = MigrationContext.configure(connection).get_current_heads()
+    if len(steps) > 1:
+        # Ours is one line of steps: two at once is a table in which a bit is flipped.
+        raise StoreError(where, f"its schema stands at {len(steps)} steps at once, so it is damaged", "Restore it from a backup")
+    return steps[0] if steps else None
 
 
 def migrate(connection: Connection, where: str) -> None:
@@ -57,7 +67,7 @@ def _step(connection: Connection, where: str, *, to: str | None) -> None:
         config.set_main_option("script_location", "rollguard.store:migrations")
         config.attributes["connection"] = connection
         known = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
-        current = schema_of(connection)
+        current = schema_of(connection, where)
         if current is not None and current not in known:
             raise StoreError(
                 where,

@@ -110,7 +110,7 @@ class Store:
     def schema(self) -> str | None:
         """The step of the schema that the database stands at; None: it is empty."""
         with self._reading() as connection:
-            return schema.schema_of(connection)
+            return schema.schema_of(connection, self.where)
 
     def claim(self, stage: str, owner: str, now_ms: int, *, log: str = "") -> int:
         """Take a stage. Whoever held it is stale from now on, and what they wrote is complete: read `newest` after this.

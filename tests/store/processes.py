@@ -1,7 +1,8 @@
 """Processes that write to a database at once, or die while they do. Run as a program, so that what they fork is small and alone.
 
-processes.py migrate ADDRESS N        N processes bring the schema up to date at the same moment
-processes.py crash ADDRESS STAGES     a desk that is killed before its first statement, its second, and so on; what was written stands after each
+processes.py create FOLDER N      N processes open a database at the same moment that is not there yet; 15 times
+processes.py migrate ADDRESS N    N processes bring the schema up to date at the same moment
+processes.py crash ADDRESS        a desk that is killed before its first statement, its second, and so on, and what stands in the tables after each
 """
 
 from __future__ import annotations
@@ -38,20 +39,38 @@ def ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def migrate(address: str, n: int) -> None:
+def at_once(n: int, work: Callable[[], None]) -> list[int]:
+    """Do `work` in N processes at the same moment; their exit codes."""
     ready, go = os.pipe()
 
-    def work() -> None:
+    def wait_and_work() -> None:
         os.close(go)
         os.read(ready, 1)
+        work()
+
+    children = [forked(wait_and_work) for _ in range(n)]
+    # All of them wait for the end of this pipe.
+    os.close(go)
+    os.close(ready)
+    return [ended(child) for child in children]
+
+
+def create(folder: str, n: int) -> None:
+    for number in range(15):
+
+        def work(file: str = f"sqlite:///{folder}/{number}.db") -> None:
+            Store.open(file).close()
+
+        print(at_once(n, work), flush=True)  # noqa: T201 - a process tells its parent
+
+
+def migrate(address: str, n: int) -> None:
+    def work() -> None:
         with closing(Store.open(address)) as store:
             store.migrate()
             print(store.schema(), flush=True)  # noqa: T201 - a process tells its parent
 
-    children = [forked(work) for _ in range(n)]
-    # All of them wait for the end of this pipe.
-    os.close(go)
-    print([ended(child) for child in children], flush=True)  # noqa: T201 - a process tells its parent
+    print(at_once(n, work), flush=True)  # noqa: T201 - a process tells its parent
 
 
 def batch(at: int) -> Batch:
@@ -122,7 +141,7 @@ def crash(address: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "migrate":
-        migrate(sys.argv[2], int(sys.argv[3]))
-    else:
+    if sys.argv[1] == "crash":
         crash(sys.argv[2])
+    else:
+        {"create": create, "migrate": migrate}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -52,6 +52,7 @@ def test_of_a_batch_that_was_applied_in_part_the_rest_is_written(store: Store, e
     assert [entry.body for entry in store.ledger()] == [b"note %d" % offset for offset in range(5)]
 
 
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, 12), max_size=6), restarts=st.lists(st.integers(0, 12), max_size=4))
 def test_how_the_log_was_cut_into_batches_and_read_again_cannot_be_seen(cut_anyhow: Store, cuts: list[int], restarts: list[int]) -> None:
     store = cut_anyhow

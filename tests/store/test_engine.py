@@ -12,8 +12,11 @@ import pytest
 from sqlalchemy import make_url, text
 
 from rollguard.store import Store, StoreError
+from rollguard.store.engine import _make_file
 from tests.store.conftest import Another
 from tests.store.rows import T0, a_batch, everything
+
+PROCESSES = Path(__file__).with_name("processes.py")
 
 
 def refused(address: str, **how: object) -> StoreError:
@@ -45,6 +48,21 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
             "rollguard.db-wal": 0o600,
             "rollguard.db-shm": 0o600,
         }
+
+
+def test_workers_that_start_at_once_on_no_file_all_get_one(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-P", PROCESSES, "create", str(tmp_path), "5"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.splitlines(), done.stderr) == (["[0, 0, 0, 0, 0]"] * 15, "")
+    # Of two that close at the same moment each may leave `-wal` and `-shm` to the other: the next to open it takes them up.
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {f"{number}.db" for number in range(15)}
+
+
+def test_nobody_sees_a_file_that_is_not_in_wal_mode_yet(tmp_path: Path) -> None:
+    path = tmp_path / "rollguard.db"
+    _make_file(path, "sqlite:///rollguard.db")
+    # https://www.sqlite.org/fileformat.html: versions to write and to read, 2 is WAL.
+    assert path.read_bytes()[18:20] == b"\x02\x02"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_is_there_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,10 +14,9 @@ from sqlalchemy import text
 
 from rollguard.store import Store, StoreError
 from rollguard.store.tables import METADATA, ledger_head
-from tests.store.conftest import Another
+from tests.store.conftest import NEWEST, Another
 from tests.store.rows import T0, a_batch, a_rollback, everything
 
-NEWEST = "0002"
 PROCESSES = Path(__file__).with_name("processes.py")
 
 
@@ -40,6 +41,20 @@ def test_workers_that_start_at_once_all_find_the_newest_step(address: str) -> No
     done = subprocess.run([sys.executable, "-P", PROCESSES, "migrate", address, "4"], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.splitlines()[-1:], done.stderr) == (["[0, 0, 0, 0]"], "")
     assert done.stdout.splitlines()[:-1] == [NEWEST] * 4
+
+
+def test_threads_bring_several_databases_up_to_date_at_once(tmp_path: Path) -> None:
+    n = 4
+    barrier = Barrier(n)
+
+    def work(number: int) -> str | None:
+        with closing(Store.open(f"sqlite:///{tmp_path / f'{number}.db'}")) as store:
+            barrier.wait(30)
+            store.migrate()
+            return store.schema()
+
+    with ThreadPoolExecutor(n) as pool:
+        assert list(pool.map(work, range(n))) == [NEWEST] * n
 
 
 def test_a_step_back_and_forth_keeps_every_row(store: Store) -> None:
@@ -79,6 +94,15 @@ def test_a_newer_database_is_refused_in_words_and_left_alone(store: Store) -> No
             change()
         assert not caught.value.recoverable
     assert (store.schema(), everything(store)) == ("0099", before)
+
+
+def test_a_database_at_two_steps_at_once_is_damaged_and_says_so(another: Another, store: Store) -> None:
+    with store._writing() as connection:
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
+    for look in (another, store.schema, store.migrate):
+        with pytest.raises(StoreError, match="2 steps at once, so it is damaged") as caught:
+            look()
+        assert not caught.value.recoverable
 
 
 def test_a_step_that_fails_half_way_leaves_nothing(another: Another) -> None:
