@@ -174,6 +174,7 @@ class Broker:
             await admin.delete_topics(list(names))
 
         self._as_admin(work)
+        until(lambda: self.topics().keys().isdisjoint(names), f"topics {', '.join(names)} to be gone")
 
     def allow(self, operation: str, resource: str, name: str, *, prefixed: bool = False, user: str = USER) -> None:
         """Allow a user one operation (of `OPERATIONS`) on one resource (of `RESOURCES`), or on all whose names begin so."""
