@@ -11,7 +11,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import Settings
 from rollguard.streams import Block, BlockCodec, BlockRecord, DeadLetter, Ingest, IngestCounts, Partitions, Resume, Vacant, WireError
-from rollguard.streams.kafka import Logs, Outgoing
+from rollguard.streams.kafka import Bounds, Logs, Outgoing
 
 __all__ = ["IngestWork", "IngestWorks"]
 
@@ -83,19 +83,21 @@ class IngestWorks:
                 resumes[record.source] = resumes[record.source].heard(record)
         if not kept:
             resumes = {name: resume.restarted(bounds.first) for name, resume in resumes.items()}
-        return IngestWork(self, partition, resumes, empty=bounds.first == bounds.end, blocks=since)
+        return IngestWork(self, partition, resumes, bounds, blocks=since)
 
 
 class IngestWork:
     """One partition, with a stage for each source that reads it."""
 
-    def __init__(self, works: IngestWorks, partition: TopicPartition, resumes: Mapping[str, Resume], *, empty: bool, blocks: int) -> None:
+    def __init__(self, works: IngestWorks, partition: TopicPartition, resumes: Mapping[str, Resume], bounds: Bounds, *, blocks: int) -> None:
         self.works = works
         self.partition = partition
-        self.stages = {name: Ingest.resumed(works.settings, name, partition.partition, resume) for name, resume in resumes.items()}
+        # Nothing has fallen out of a log that begins with its first record.
+        whole = bounds.first == 0
+        self.stages = {name: Ingest.resumed(works.settings, name, partition.partition, resume, whole=whole) for name, resume in resumes.items()}
         self.offset = min(resume.offset for resume in resumes.values())
         self._since = {name: resume.offset for name, resume in resumes.items()}
-        self._empty = empty
+        self._empty = bounds.first == bounds.end
         self._blocks = blocks
         self._count: int | None = None
         self._counted_ms = self._looked_ms = NEVER_MS

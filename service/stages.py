@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +19,9 @@ from rollguard.streams.kafka import Access, KafkaLogs, Logs, Shell, Topics, Work
 __all__ = ["StageService", "now_ms"]
 
 log = structlog.get_logger()
+
+#: Brokers that are away are told good-bye no longer than this.
+LEAVE_S = 10.0
 
 
 def now_ms() -> int:
@@ -76,6 +81,7 @@ class StageService(Service):
         self.shell: Shell[Any] | None = None
         #: What keeps it from running now.
         self.trouble: str | None = None
+        self._away = asyncio.Event()
         super().__init__()
 
     @property
@@ -98,14 +104,18 @@ class StageService(Service):
                 await self.sleep(next(waits))
 
     async def on_stop(self) -> None:
-        """End after the cycle under way."""
+        """End after the cycle under way, and leave the group, so that the others need not wait until we are missed."""
         if self.shell is not None:
             await self.shell.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._away.wait(), LEAVE_S)
 
     async def _once(self) -> None:
         """Connect and go on until the shell ends."""
         access, group = self.access, group_of(self.access.kafka, self.name)
+        self._away.clear()
         async with AsyncExitStack() as stack:
+            stack.callback(self._away.set)
             topics = await stack.enter_async_context(Topics.of(access))
             await topics.require(self.topics)
             if (refused := await topics.may_join(group)) is not None:

@@ -23,6 +23,8 @@ __all__ = ["Ingest"]
 
 #: Label values that may wait in open buckets before they are folded ahead of time.
 MANY_KEYS = 8192
+#: Before every bucket that can be.
+FIRST = 0
 
 
 class _Point(msgspec.Struct, frozen=True):
@@ -37,6 +39,7 @@ class _Point(msgspec.Struct, frozen=True):
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     end_ms: int | None
     lax: bool
+    whole: bool
     sent: int
     next_offset: int
     last_ms: int | None
@@ -69,6 +72,8 @@ class Ingest:
         In files, the case's end: an event beyond it by more than the source's `ahead` is refused, unless its neighbours are there too.
     lax : bool
         As for `Decoder`.
+    whole : bool
+        The log begins with its first record, so that before it there was nothing; else what was before is not known.
 
     Raises
     ------
@@ -76,11 +81,22 @@ class Ingest:
         If the settings do not know the source.
     """
 
-    def __init__(self, settings: Settings, source: str, partition: int, *, start_ms: int | None = None, end_ms: int | None = None, lax: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        source: str,
+        partition: int,
+        *,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        lax: bool = False,
+        whole: bool = False,
+    ) -> None:
         self.settings = settings
         self.source = source
         self.partition = partition
         self._end_ms = end_ms
+        self._whole = whole
         self._decoder = Decoder(settings, source, lax=lax)
         self._bucket_ms = settings.bucket_ms
         self._n_labels = len(settings.labels.watched) + len(settings.labels.compare)
@@ -237,7 +253,7 @@ class Ingest:
         )
 
     @classmethod
-    def resumed(cls, settings: Settings, source: str, partition: int, point: Resume) -> Self:
+    def resumed(cls, settings: Settings, source: str, partition: int, point: Resume, *, whole: bool = False) -> Self:
         """Begin where another left off; fed from `point.offset` on it decides as that one did, and sends nothing again.
 
         Parameters
@@ -245,8 +261,10 @@ class Ingest:
         settings : Settings
         source, partition : str, int
         point : Resume
+        whole : bool
+            See the class.
         """
-        stage = cls(settings, source, partition)
+        stage = cls(settings, source, partition, whole=whole)
         stage._frontier, stage._sent, stage._next_offset = point.frontier, point.sent, point.offset
         stage._watermark.mark_ms = point.mark_ms
         stage._watermark.window = np.array(point.window, dtype=np.int64)
@@ -266,6 +284,7 @@ class Ingest:
             _State(
                 end_ms=self._end_ms,
                 lax=self._decoder.lax,
+                whole=self._whole,
                 sent=self._sent,
                 next_offset=self._next_offset,
                 last_ms=self._last_ms,
@@ -293,7 +312,7 @@ class Ingest:
             If it is damaged, or of another partition, version or settings.
         """
         state = unpacked(cls._stage(source, partition), settings, data, _State)
-        stage = cls(settings, source, partition, end_ms=state.end_ms, lax=state.lax)
+        stage = cls(settings, source, partition, end_ms=state.end_ms, lax=state.lax, whole=state.whole)
         stage._frontier, stage._sent, stage._next_offset = state.frontier, state.sent, state.next_offset
         stage._last_ms = state.last_ms
         stage._points = dict(state.points)
@@ -442,7 +461,7 @@ class Ingest:
             return None
         since = self._frontier
         if since == NEVER:
-            since = min([frontier if first is None else first, *self._open.bucket[:1].tolist()])
+            since = FIRST if self._whole else min([frontier if first is None else first, *self._open.bucket[:1].tolist()])
         closed, self._open = self._open.cut(frontier)
         self._frontier = frontier
         self._points = {bucket: point for bucket, point in self._points.items() if bucket >= frontier}

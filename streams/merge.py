@@ -207,7 +207,11 @@ class Merger:
         if end == NEVER or not self._whole.issuperset(self._sources):
             return None
         if self._start == NEVER:
-            self._start = min(lane.since for lane in holding)
+            # Nobody knows whether what lies before the first row of all was empty or not watched yet.
+            first = min((int(rows.bucket.min()) for rows in self._waiting), default=end)
+            if first >= end:
+                return None
+            self._start = first
             for lane in holding:
                 if lane.since > self._start:
                     lane.spans.insert(0, (self._start, lane.since, "unread"))

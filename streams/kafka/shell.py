@@ -117,6 +117,7 @@ class Shell(Generic[Out]):
         self._wanted: set[TopicPartition] = set()
         self._between = asyncio.Lock()
         self._stopping = False
+        self._over = asyncio.Event()
 
     @property
     def open(self) -> Mapping[TopicPartition, Work[Out]]:
@@ -140,25 +141,29 @@ class Shell(Generic[Out]):
                     log.warning("partition_given_away_unkept", topic=partition.topic, partition=partition.partition, error=str(error))
 
     async def run(self) -> None:
-        """Go on until stopped.
+        """Go on until stopped; what was written is acknowledged then.
 
         Raises
         ------
         RollguardError
             What no later try could mend.
         """
-        while not self._stopping:
-            async with self._between:
-                await self._restore()
-            # Not under the lock: it gives nothing before a rebalance is over, which waits for the lock.
-            batches = await self._reader.getmany(timeout_ms=WAIT_MS, max_records=self._most_records)
-            async with self._between:
-                await self._cycle(batches)
+        try:
+            while not self._stopping:
+                async with self._between:
+                    await self._restore()
+                # Not under the lock: it gives nothing before a rebalance is over, which waits for the lock.
+                batches = await self._reader.getmany(timeout_ms=WAIT_MS, max_records=self._most_records)
+                async with self._between:
+                    await self._cycle(batches)
+            await self.revoked(list(self._open))
+        finally:
+            self._over.set()
 
     async def stop(self) -> None:
-        """End after the cycle under way."""
+        """End after the cycle under way; returns when `run` has, whose clients may be closed then and no sooner."""
         self._stopping = True
-        await self.revoked(list(self._open))
+        await self._over.wait()
 
     async def _restore(self) -> None:
         for partition in sorted(self._wanted):

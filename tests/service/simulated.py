@@ -19,10 +19,6 @@ class Died(BaseException):
     """The process is gone, as by kill -9."""
 
 
-class Done(BaseException):
-    """All is read, and nothing has moved for a while."""
-
-
 class Cluster:
     """What outlives every process: logs, commits, snapshots, rows. `dies_at` counts calls of the process that runs now."""
 
@@ -160,6 +156,8 @@ class SimulatedReader:
         self.patience = patience
         self.positions = dict.fromkeys(self.partitions, 0)
         self.idle = 0
+        #: Set when all is read, and nothing has moved for a while.
+        self.done = asyncio.Event()
 
     async def getmany(self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None) -> dict[TopicPartition, list[ConsumerRecord]]:
         del partitions, timeout_ms, max_records
@@ -174,7 +172,9 @@ class SimulatedReader:
                 found[partition] = records
         self.idle = 0 if found or self.cluster.coming else self.idle + 1
         if self.idle > self.patience:
-            raise Done
+            self.done.set()
+            # Who waits for that takes note before the next cycle.
+            await asyncio.sleep(0)
         return found
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -191,18 +191,27 @@ def run(cluster: Cluster, reader: SimulatedReader, works: Works[Any], *, dies_at
     async def whole() -> bool:
         shell = Shell(reader, works, now_ms=lambda: cluster.now_ms, sleep=_no_sleep, aside=_here)
         shell.assigned(reader.partitions)
-        try:
-            await shell.run()
-        except Died:
-            return False
-        except Done:
+        running = asyncio.create_task(_ended(shell))
+        finished = asyncio.create_task(reader.done.wait())
+        await asyncio.wait([running, finished], return_when=asyncio.FIRST_COMPLETED)
+        finished.cancel()
+        if reader.done.is_set():
             # A process that ends in order says how far it has come; what it calls then is not counted.
             cluster.dies_at, calls = None, cluster.calls
             await shell.stop()
             cluster.calls = calls
-        return True
+        return await running
 
     return asyncio.run(whole())
+
+
+async def _ended(shell: Shell[Any]) -> bool:
+    """Run until the end; False: by death."""
+    try:
+        await shell.run()
+    except Died:
+        return False
+    return True
 
 
 async def _here(what: Callable[..., Any], *given: Any) -> Any:

@@ -12,9 +12,10 @@ from aiokafka import TopicPartition
 from rollguard.config import Layer, Settings, default_text, load_layers
 from rollguard.incidents import LogCodec
 from rollguard.service import DeskWorks, DetectWorks, IngestWorks
-from rollguard.streams import BlockCodec, Merger, measures
+from rollguard.streams import BlockCodec, measures
 from tests.incidents import scenes
 from tests.service.simulated import Cluster, SimulatedLogs, SimulatedReader, SimulatedStore, run
+from tests.sums import Sums, sums_of
 
 START_MS = 1_772_442_000_000
 SHOP = """
@@ -28,8 +29,6 @@ metrics: {promised_minutes: null, actual_minutes: null}
 """
 SETTINGS: Settings = load_layers([Layer(default_text(), "default.yaml"), Layer(SHOP, "shop.yaml")])
 TOPICS = {"orders": 2, "errors": 1, "rollguard.blocks": 1, "rollguard.signals": 1, "rollguard.deadletter": 1}
-#: By bucket, measure, label values and bin.
-Sums = dict[tuple[int, int, tuple[str, ...], int], int]
 #: Every so many calls a death is tried, each seed beginning elsewhere; `make test-live` tries every call of more seeds.
 STRIDE, SEEDS = 12, 3
 
@@ -75,17 +74,8 @@ def ingest(cluster: Cluster, dies_at: int | None = None) -> bool:
 
 def sums(cluster: Cluster) -> Sums:
     """What detect would be given: every bucket that has closed, the first copy of each block."""
-    codec, merger = BlockCodec(SETTINGS), Merger(SETTINGS)
-    found: Sums = {}
-    for _, value in cluster.values("blocks"):
-        closed = merger.feed(codec.decode(value))
-        if closed is not None:
-            for bucket, measure, key, bin_, number in zip(
-                *(column.tolist() for column in (closed.bucket, closed.measure, closed.key, closed.bin, closed.value)), strict=True
-            ):
-                found[bucket, measure, closed.keys[key], bin_] = number
-    assert merger.conflicts == {}
-    return found
+    codec = BlockCodec(SETTINGS)
+    return sums_of(SETTINGS, (codec.decode(value) for _, value in cluster.values("blocks")))
 
 
 def comparable(found: Sums) -> Sums:
