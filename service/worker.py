@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 import faust
+import mode
 import structlog
 from mode import OneForOneSupervisor, Service
 
@@ -137,7 +138,8 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     )
     # Before Faust begins: it would create a topic that is missing, where brokers allow that, as they please.
     asyncio.run(_await_topics(access, (*topics, settings.changes.topic, *(topic.name for topic in own))))
-    app = faust_app(settings, access, appender.append) if "changes" in parts else faust.App(group_of(settings.kafka, "idle"), web_enabled=False)
     supervisor = OneForOneSupervisor(*services, max_restarts=10, over=60.0)
-    worker = faust.Worker(app, supervisor, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True)
+    how: dict[str, Any] = {"loglevel": "WARN", "override_logging": False, "redirect_stdouts": False, "quiet": True}
+    # An app has clients of its own, also without an agent.
+    worker = faust.Worker(faust_app(settings, access, appender.append), supervisor, **how) if "changes" in parts else mode.Worker(supervisor, **how)
     worker.execute_from_commandline()

@@ -1,8 +1,8 @@
-"""The service as it runs: real workers on a real broker, undisturbed and disturbed."""
+"""The service as it runs: real workers on a real broker, and what they find."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,61 +10,119 @@ import msgspec
 import pytest
 
 from rollguard.config import read_layer
-from rollguard.replay import ms_of, open_case, run_case
-from tests.live.servers import Broker, Names
-from tests.live.workers import Service, shop_topics
+from rollguard.replay import Run, ms_of, open_case, run_case
+from rollguard.service import open_store
+from tests.live.servers import Broker, Names, until
+from tests.live.workers import Service, assert_same_lines, shop_topics
 from tests.properties import shop as shops
 
+#: What a replay takes a mode that is not stated for.
+MODE = "mode: auto\n"
 CASES = Path(__file__).parents[3] / "shared" / "data" / "cases"
+HOUR_MS, MINUTE_MS = shops.HOUR_MS, shops.MINUTE_MS
 
 
-def test_a_live_run_finds_what_a_replay_finds(broker: Broker, names: Names, tmp_path: Path) -> None:
+def case_of(name: str) -> Path:
+    """A shared case, where there is one."""
+    if not (CASES / name).is_dir():
+        pytest.skip(f"{CASES / name} is not here")
+    return CASES / name
+
+
+def lived(service: Service, case: Path) -> tuple[list[bytes], Run]:
+    """Write a case to topics and let a worker read them; its timeline, and the replay of the files."""
+    run = run_case(open_case(case, [read_layer(service.path())]))
+    last_ms = max(ms_of(msgspec.json.decode(line)["at"]) for line in run.timeline)
+    service.produce(case, "max").done()
+    worker = service.ready()
+    service.await_frontier(last_ms, seconds=300.0)
+    assert worker.end() == 0
+    return service.timeline(last_ms), run
+
+
+def test_a_live_run_finds_what_a_replay_finds_and_acts_on_nothing_of_the_past(broker: Broker, names: Names, tmp_path: Path) -> None:
     shop = shops.a_shop()
     case = shops.write(tmp_path / "shop", shop, end_ms=shop.end_ms)
     shop_topics(broker, names)
-    lived_as_replayed(Service(broker, tmp_path / "live", names, shops.CONFIG), case)
+    with Service(broker, tmp_path / "live", names, MODE + shops.CONFIG) as service:
+        found, run = lived(service, case)
+        assert_same_lines(found, run.timeline)
+        decided = [each["decision"]["action"] for each in map(msgspec.json.decode, found) if "decision" in each]
+        assert {"page", "rollback"} <= set(decided)
+        store = open_store(service.settings)
+        told = store.outbox()
+        store.close()
+    # The shop's morning is months ago: a person is told, and told how late it is; nobody is asked to roll anything back.
+    assert {row.kind for row in told} == {"page", "advice"}
+    assert all(msgspec.json.decode(row.body)["late_ms"] > 3 * HOUR_MS for row in told)
 
 
 @pytest.mark.live_long
 @pytest.mark.parametrize("name", ["promise-7", "decoys-7", "provider-7"])
 def test_a_live_run_over_a_case_finds_what_its_replay_finds(broker: Broker, names: Names, tmp_path: Path, figure: Callable[[str], None], name: str) -> None:
-    case = CASES / name
-    if not case.is_dir():
-        pytest.skip(f"{case} is not here")
-    shop_topics(broker, names)
-    figure(lived_as_replayed(Service(broker, tmp_path, names), case))
-
-
-def assert_same_lines(found: list[bytes], expected: list[bytes]) -> None:
-    """Hold two timelines against one another, and show the first difference by its place."""
-    for number, (one, other) in enumerate(zip(found, expected, strict=False)):
-        differing = list(differences(msgspec.json.decode(one), msgspec.json.decode(other)))
-        assert not differing, f"line {number}"
-    assert len(found) == len(expected)
-    assert found == expected
-
-
-def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
-    """Where two values of JSON differ."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in sorted(one.keys() | other.keys()):
-            yield from differences(one.get(key), other.get(key), f"{place}.{key}")
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for number, pair in enumerate(zip(one, other, strict=True)):
-            yield from differences(*pair, f"{place}[{number}]")
-    elif one != other:
-        yield f"{place}: {one} != {other}"
-
-
-def lived_as_replayed(service: Service, case: Path) -> str:
-    """Write a case to topics, let a worker read them, and hold what it found against a replay of the files."""
-    run = run_case(open_case(case, [read_layer(service.path())]))
-    last_ms = max(ms_of(msgspec.json.decode(line)["at"]) for line in run.timeline)
-    with service:
-        service.produce(case, "max").done()
-        worker = service.ready()
-        service.await_frontier(last_ms)
-        assert worker.end() == 0
-        found = service.timeline(last_ms)
+    case = case_of(name)
+    shop_topics(broker, names, partitions=1)
+    with Service(broker, tmp_path / "live", names, MODE) as service:
+        found, run = lived(service, case)
     assert_same_lines(found, run.timeline)
-    return f"{len(found)} lines of {run.name} are the same"
+    figure(f"{len(found)} lines of the timeline are the same")
+
+
+@pytest.mark.live_long
+def test_over_many_partitions_the_same_is_found_but_for_what_counts_as_late(
+    broker: Broker, names: Names, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    shop_topics(broker, names, partitions=4)
+    with Service(broker, tmp_path / "live", names, MODE) as service:
+        found, run = lived(service, case_of("promise-7"))
+    assert len(found) == len(run.timeline)
+    furthest = 0.0
+    for one, other in zip(map(msgspec.json.decode, found), map(msgspec.json.decode, run.timeline), strict=True):
+        assert told(one) == told(other)
+        if "incident" in one and other["incident"]["orders_lost"] > 100:
+            furthest = max(furthest, abs(one["incident"]["orders_lost"] / other["incident"]["orders_lost"] - 1))
+    assert furthest < 0.01
+    figure(f"{len(found)} lines, lost orders within {100 * furthest:.2f} %")
+
+
+def told(line: dict[str, Any]) -> dict[str, Any]:
+    """What a person would act on, of a line: no number that a late event more or less would move."""
+    incident, decision = line.get("incident") or {}, line.get("decision") or {}
+    return {
+        "at": line["at"],
+        "event": line["event"],
+        "id": line["incident_id"],
+        **{name: incident.get(name) for name in ("onset", "state", "verdict", "metrics", "regions", "services")},
+        "suspect": incident["suspects"][0]["deploy_id"] if incident.get("suspects") else None,
+        "decision": (decision.get("action"), decision.get("target")),
+    }
+
+
+def test_what_cannot_be_counted_is_put_away_and_stops_nothing(broker: Broker, names: Names, tmp_path: Path, figure: Callable[[str], None]) -> None:
+    shop_topics(broker, names, partitions=2)
+    topic = names.topic("orders")
+    event = {"event_id": "o-1", "ts": shops.START_MS, "service": "checkout", "region": "eu-west", "version": "1"}
+    bad: dict[str, bytes | None] = {
+        "json": b"{rubbish",
+        "utf8": b'{"ts": "\xff"}',
+        "tombstone": None,
+        "too_long": msgspec.json.encode(event | {"note": "x" * 70_000}),
+        "missing": msgspec.json.encode({"event_id": "o-2", "service": "checkout"}),
+        "future": msgspec.json.encode(event | {"event_id": "o-3", "ts": shops.START_MS + 365 * 24 * HOUR_MS}),
+    }
+    good = [msgspec.json.encode(event | {"event_id": f"g-{n}", "ts": shops.START_MS + n * 1000}) for n in range(600)]
+    with Service(broker, tmp_path / "live", names) as service:
+        service.send(topic, [*good[:300], *bad.values(), *good[300:]], at_ms=shops.START_MS)
+        worker = service.ready("--only", "ingest")
+        until(lambda: worker.metric("rollguard_events_total", source="orders") == len(good), "all good events are counted")
+        until(lambda: service.end_of(service.topic("deadletter")) >= len(bad), "all letters are there")
+        letters = service.read(service.topic("deadletter"))
+        assert worker.end() == 0
+    headers = [{name: text.decode() for name, text in letter.headers} for letter in letters]
+    assert [letter.key.decode() for letter in letters] == [f"{topic}/0/{300 + n}" for n in range(len(bad))]
+    assert [each["offset"] for each in headers] == [str(300 + n) for n in range(len(bad))]
+    assert [letter.value for letter in letters] == list(bad.values())
+    reasons = [each["reason"] for each in headers]
+    figure(f"refused: {', '.join(reasons)}")
+    assert len(set(reasons)) == len(bad)
+    assert all(each["detail"] for each in headers)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,7 +173,7 @@ class Service(AbstractContextManager["Service"]):
         async def work() -> None:
             async with AIOKafkaProducer(bootstrap_servers=self.broker.bootstrap, max_request_size=2**24) as producer:
                 for value in values:
-                    await producer.send(topic, value=value, partition=partition, timestamp_ms=at_ms)
+                    await producer.send(topic, value=value, key=b"gone" if value is None else None, partition=partition, timestamp_ms=at_ms)
                 await producer.flush()
 
         in_a_loop(work)
@@ -205,6 +204,16 @@ class Service(AbstractContextManager["Service"]):
                 return end
 
         return in_a_loop(work)
+
+    def await_records(self, partitions: int) -> None:
+        """Wait until each partition of the shop's events holds a record: none is vacant then."""
+        wanted = [TopicPartition(self.shop.topic(topic), number) for topic in ("orders", "errors", "deliveries") for number in range(partitions)]
+
+        async def all_there() -> bool:
+            async with AIOKafkaConsumer(bootstrap_servers=self.broker.bootstrap) as consumer:
+                return all((await consumer.end_offsets(wanted)).values())
+
+        until(lambda: in_a_loop(all_there), "a record in each partition")
 
     def frontier_ms(self, stage: str = "desk") -> float:
         """Event time up to which a stage has come, whichever worker has it."""
@@ -268,15 +277,22 @@ def shop_topics(broker: Broker, names: Names, partitions: int = 4) -> None:
     broker.create_topic(names.topic("deploys"))
 
 
-def waited(met: Callable[[], bool], seconds: float) -> bool:
-    """Whether something comes true in time."""
-    try:
-        until(met, "", seconds)
-    except TimeoutError:
-        return False
-    return True
+def assert_same_lines(found: list[bytes], expected: list[bytes]) -> None:
+    """Hold two timelines against one another, and show the first difference by its place."""
+    for number, (one, other) in enumerate(zip(found, expected, strict=False)):
+        differing = list(differences(msgspec.json.decode(one), msgspec.json.decode(other)))
+        assert not differing, f"line {number}"
+    assert len(found) == len(expected)
+    assert found == expected
 
 
-__all__ = ["Process", "Service", "shop_topics", "waited"]
-
-os.environ.setdefault("PYTHONUNBUFFERED", "1")
+def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
+    """Where two values of JSON differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            yield from differences(one.get(key), other.get(key), f"{place}.{key}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            yield from differences(*pair, f"{place}[{number}]")
+    elif one != other:
+        yield f"{place}: {one} != {other}"
