@@ -41,4 +41,4 @@ def progress_bar(title: str) -> Iterator[Callable[[float], None]]:
 def with_progress(title: str, work: Callable[[Callable[[Reached], None]], Done]) -> Done:
     """Work through a case under a progress bar."""
     with progress_bar(title) as move:
-        return work(lambda reached: move(reached.bytes_read / max(reached.bytes_total, 1)))
+        return work(lambda reached: move(reached.done / max(reached.total, 1)))

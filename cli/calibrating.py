@@ -97,12 +97,12 @@ class _Measured:
 
 def _measured(case: Case) -> _Measured:
     """Feed a case through the detectors, as a replay does, without a desk behind them."""
-    replay = Replay(case.settings, case.files, None, start_ms=case.start_ms, end_ms=case.end_ms)
+    replay = Replay(case.settings, case.events(), None, start_ms=case.start_ms, end_ms=case.end_ms)
     detect, found = Detect(case.settings), _Measured()
     with progress_bar(f"calibrating over {case.name}") as move:
 
         def reached(progress: Progress) -> None:
-            move(progress.bytes_read / max(progress.bytes_total, 1))
+            move(progress.done / max(progress.total, 1))
 
         for closed in replay.closed(reached):
             for record in detect.feed(closed):

@@ -163,18 +163,18 @@ class _Volumes:
 def _volumes(case: Case) -> _Volumes:
     """Read a case's events, as a replay does, and count them."""
     settings = case.settings
-    replay = Replay(settings, case.files, None, start_ms=case.start_ms, end_ms=case.end_ms)
+    replay = Replay(settings, case.events(), None, start_ms=case.start_ms, end_ms=case.end_ms)
     found = _Volumes()
     cells: defaultdict[int, defaultdict[tuple[str, ...], int]] = defaultdict(lambda: defaultdict(int))
     bins: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
     buckets: set[int] = set()
-    total = sum(lane.file.bytes_total for lane in replay.lanes)
+    total = sum(lane.reader.total for lane in replay.lanes)
     with progress_bar(f"reading {case.name}") as move:
         for lane in replay.lanes:
             while not lane.done:
                 if (block := lane.next()) is not None:
                     _count(block, len(settings.labels.watched), cells, bins, buckets)
-                move(sum(each.file.bytes_read for each in replay.lanes) / max(total, 1))
+                move(sum(each.reader.done for each in replay.lanes) / max(total, 1))
             if lane.report.damage is not None:
                 found.damage.append(lane.report.damage)
             end = case.end_ms // settings.bucket_ms if case.end_ms is not None else (lane.ingest.frontier or 0)

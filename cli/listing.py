@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rollguard.cli.working import ConfigToRun, UsageError, live_settings
+from rollguard.cli.working import ConfigToRun, live_settings, moment_ms
 from rollguard.replay import fold, make_out
 from rollguard.service import open_store
 
@@ -36,7 +35,7 @@ def incidents(
 
     Exit codes: 0 fine, also without any; 1 the database cannot be read; 2 wrong usage or config.
     """
-    until_ms = _until(until)
+    until_ms = None if until is None else moment_ms("--until", until)
     if out is not None:
         make_out(out)
     store = open_store(live_settings(config))
@@ -52,18 +51,6 @@ def incidents(
         typer.echo(msgspec.json.format(_PRETTY.encode(found), indent=2).decode())
         return
     _tell(Console(width=None if Console().is_terminal else 160, highlight=False), found)
-
-
-def _until(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise UsageError(f"--until {text}: no time. Expected: RFC 3339 with an offset, as 2026-03-02T10:00:00Z.")
-    return round(moment.timestamp() * 1000)
 
 
 def _tell(console: Console, found: list[dict[str, Any]]) -> None:

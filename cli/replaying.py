@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,11 @@ from rich.console import Console
 
 from rollguard.cli.bar import with_progress
 from rollguard.cli.story import tell
+from rollguard.cli.working import UsageError, live_settings, moment_ms
 from rollguard.config import Mode, read_layer
-from rollguard.replay import Case, Run, make_out, open_case, run_case
+from rollguard.replay import Case, Replay, Run, make_out, open_case, open_window, rfc3339, run_case
+from rollguard.replay import run_of as run_replay
+from rollguard.streams.kafka import Access, quiet_client_logs
 
 __all__ = ["ConfigFile", "opened_case", "replay", "run_of"]
 
@@ -31,11 +35,38 @@ def run_of(case: Case) -> Run:
     return with_progress(f"replaying {case.name}", lambda report: run_case(case, report))
 
 
+def _in_mode(case: Case, mode: Mode | None) -> Case:
+    return case if mode is None else replace(case, settings=case.settings.model_copy(update={"mode": mode}))
+
+
+def _of_topics(since: str, until: str | None, config: Path | None, mode: Mode | None) -> Run:
+    """Replay the topics of a config between two times."""
+    if config is None:
+        raise UsageError("--from: whose topics? Expected: -c FILE, the config of the live service.")
+    settings = live_settings(config)
+    if mode is not None:
+        settings = settings.model_copy(update={"mode": mode})
+    start_ms = moment_ms("--from", since)
+    end_ms = round(datetime.now(UTC).timestamp() * 1000) if until is None else moment_ms("--to", until)
+    if end_ms <= start_ms:
+        raise UsageError(f"--to {until}: not after --from {since}.")
+    quiet_client_logs()
+    with open_window(settings, Access(settings.kafka), start_ms) as window:
+        replayed = Replay(settings, window.events, window.changes, start_ms=window.start_ms, end_ms=end_ms)
+        name = f"{rfc3339(window.start_ms)}--{rfc3339(end_ms)}"
+        return with_progress("replaying topics", lambda report: run_replay(name, replayed, report, notes=window.notes))
+
+
 def replay(
     case: Annotated[
-        Path, typer.Argument(help="Folder of the case: case.yaml, orders.jsonl.gz, errors.jsonl.gz, deliveries.jsonl.gz, deploys.jsonl.", metavar="CASE")
-    ],
+        Path | None,
+        typer.Argument(help="Folder of the case: case.yaml, orders.jsonl.gz, errors.jsonl.gz, deliveries.jsonl.gz, deploys.jsonl.", metavar="[CASE]"),
+    ] = None,
     *,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Instead of a case: the topics of the config from this event time on, RFC 3339.", metavar="TIME")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="With --from: up to this event time. [default: now]", metavar="TIME")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write timeline.jsonl, incidents.jsonl and summary.json into this folder.", metavar="DIR")
     ] = None,
@@ -54,14 +85,20 @@ def replay(
 
         rollguard replay cases/promise-7 --out result --json | jq .incidents
 
+        rollguard replay --from 2026-03-01T00:00Z --to 2026-03-02T11:00Z -c shop.yaml
+
+    With --from it reads the live topics of a config instead, and changes nothing there. What is usual is learnt from what is replayed: begin
+    days before the incident, and no less than the config's `warmup`.
+
     Exit codes: 0 fine, whatever was found; 1 the run failed; 2 wrong usage, config or case.
     """
-    opened = opened_case(case, config)
-    if mode is not None:
-        opened = replace(opened, settings=opened.settings.model_copy(update={"mode": mode}))
+    if (case is None) == (since is None):
+        raise UsageError("replay: what? Expected: the folder of a case, or --from TIME with -c FILE for live topics; one of the two.")
+    if since is None and until is not None:
+        raise UsageError("--to: means nothing without --from: a case states its `end` itself.")
     if out is not None:
         make_out(out)
-    run = run_of(opened)
+    run = _of_topics(since or "", until, config, mode) if case is None else run_of(_in_mode(opened_case(case, config), mode))
     if out is not None:
         run.write(out)
     if json:

@@ -148,7 +148,7 @@ def _sources(summary: dict[str, Any]) -> Table:
     for name in ("events", "refused", "late", "doubled"):
         table.add_column(name, justify="right")
     for source, file in summary["sources"].items():
-        if file["file"] is None:
+        if "file" in file and file["file"] is None:
             table.add_row(source, "[yellow]no file[/yellow]", "", "", "")
             continue
         table.add_row(source, f"{file['read']:,}", f"{sum(file['refused'].values()):,}", f"{file['late']:,}", f"{file['doubled']:,}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ import typer
 from rollguard.config import Layer, RollguardError, Settings, default_text, load_layers, near_match, read_layer
 from rollguard.service import Part, run_worker, set_up_logs
 
-__all__ = ["UsageError", "live_settings", "worker"]
+__all__ = ["UsageError", "live_settings", "moment_ms", "worker"]
 
 ConfigToRun = Annotated[Path, typer.Option("--config", "-c", help="The config file, over the defaults.", metavar="FILE")]
 
@@ -24,6 +25,17 @@ class UsageError(RollguardError):
 def live_settings(config: Path) -> Settings:
     """Settings of a config over the defaults."""
     return load_layers([Layer(default_text(), "default.yaml"), read_layer(config)])
+
+
+def moment_ms(option: str, text: str) -> int:
+    """Epoch ms of a time that was typed."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text}: no time. Expected: RFC 3339 with an offset, as 2026-03-02T10:00:00Z.") from None
+    if moment.tzinfo is None:
+        raise UsageError(f"{option} {text}: no offset. Expected: RFC 3339 with one. Did you mean {text}Z?")
+    return round(moment.timestamp() * 1000)
 
 
 def worker(

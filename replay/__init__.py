@@ -1,13 +1,14 @@
-"""A past incident's files in, its timeline and results out. Never calls a pager or a target, never reads labels."""
+"""A past incident's files or topics in, its timeline and results out. Never calls a pager or a target, never reads labels."""
 
 from rollguard.replay.affected import make_file, write_affected
 from rollguard.replay.case import Case, CaseError, open_case
 from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
-from rollguard.replay.run import OutError, Run, make_out, run_case
+from rollguard.replay.run import OutError, Run, make_out, run_case, run_of
 from rollguard.replay.story import Story, write_case
 from rollguard.replay.timeline import fold, line_of, ms_of, rfc3339
+from rollguard.replay.window import Window, open_window
 
 __all__ = [
     "Case",
@@ -18,6 +19,7 @@ __all__ = [
     "Replay",
     "Run",
     "Story",
+    "Window",
     "fold",
     "line_of",
     "make_file",
@@ -25,9 +27,11 @@ __all__ = [
     "march_story",
     "ms_of",
     "open_case",
+    "open_window",
     "produce_case",
     "rfc3339",
     "run_case",
+    "run_of",
     "write_affected",
     "write_case",
 ]

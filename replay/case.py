@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rollguard.config import ConfigError, Layer, Mistake, Node, RollguardError, Settings, default_text, load_layers, near_match, parse, read_layer
-from rollguard.replay.reader import SUFFIXES, stem_of
+from rollguard.replay.reader import SUFFIXES, EventFile, Reader, stem_of
 
 __all__ = ["Case", "CaseError", "open_case"]
 
@@ -55,6 +55,14 @@ class Case:
     files: dict[str, Path]
     deploys: Path | None
     notes: tuple[str, ...]
+
+    def events(self) -> dict[str, list[Reader]]:
+        """Readers of the event files, by source."""
+        return {source: [EventFile(path)] for source, path in self.files.items()}
+
+    def changes(self) -> Reader | None:
+        """Reader of the change records."""
+        return None if self.deploys is None else EventFile(self.deploys)
 
 
 def open_case(path: Path, layers: Iterable[Layer] = ()) -> Case:

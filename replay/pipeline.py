@@ -1,21 +1,20 @@
-"""The stages over the files of a case: the same code, in the same order, as in the live service.
+"""The stages over the files of a case, or over topics: the same code, in the same order, as in the live service.
 
-One reader a file, and always the file whose frontier is furthest behind is read next, so that memory stays small; what
+One ingest a file or partition, and always the one whose frontier is furthest behind is read next, so that memory stays small; what
 comes out does not depend on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from rollguard.config import Labels, Mode, Settings
 from rollguard.detectors import Detect, Signal, Tick
-from rollguard.incidents import ChangeRefusedError, ChangeSeen, Desk, Entry, LogRecord, sightings
-from rollguard.replay.reader import EventFile
+from rollguard.incidents import ChangeRefusedError, ChangeSeen, Desk, Entry, LogRecord, change_sightings
+from rollguard.replay.reader import Lines, Reader
 from rollguard.replay.tables import from_text
 from rollguard.streams import Block, Closed, DeadLetter, Ingest, IngestCounts, Merger, measures
 
@@ -28,26 +27,28 @@ class Progress:
 
     Attributes
     ----------
-    bytes_read, bytes_total : int
-        Of all event files, as they lie on the disk.
+    done, total : int
+        Of all that is to be read: bytes of files, records of topics.
     event_ms : int or None
         Event time reached.
     """
 
-    bytes_read: int
-    bytes_total: int
+    done: int
+    total: int
     event_ms: int | None
 
 
 @dataclass(slots=True)
 class FileReport:
-    """What became of one file's lines.
+    """What became of one source's lines.
 
     Attributes
     ----------
-    path : Path or None
-        None: there was no file.
-    counts : IngestCounts
+    name : str or None
+        Of its file or topic; None: there was none.
+    is_topic : bool
+    parts : dict of int to IngestCounts
+        By partition; a file is one.
     refused : dict of str to (int, DeadLetter)
         By reason: how many, and the first.
     damage : str or None
@@ -56,11 +57,21 @@ class FileReport:
         Labels with more values than are kept, and the first bucket (ms) in which some were folded.
     """
 
-    path: Path | None
-    counts: IngestCounts = field(default_factory=IngestCounts)
+    name: str | None
+    is_topic: bool = False
+    parts: dict[int, IngestCounts] = field(default_factory=dict)
     refused: dict[str, tuple[int, DeadLetter]] = field(default_factory=dict)
     damage: str | None = None
     folded: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> IngestCounts:
+        """Of all partitions together."""
+        return IngestCounts.together(self.parts.values())
+
+    def place(self, letter: DeadLetter) -> str:
+        """Where a line stands that was refused."""
+        return f"{self.name}[{letter.partition}]:{letter.offset}" if self.is_topic else f"{self.name}:{letter.offset}"
 
 
 @dataclass(slots=True)
@@ -74,7 +85,7 @@ class Report:
     changes : int
         Different changes to the environment.
     changes_refused : list of (int, str)
-        Line and reason of each change record that could not be used.
+        Line, or offset, and reason of each change record that could not be used.
     changes_damage : str or None
         What kept the change records from being read to their end.
     first_ms, last_ms : int or None
@@ -93,14 +104,16 @@ class Report:
 
 
 class _Lane:
-    """One file on its way through ingest."""
+    """One file or partition on its way through ingest."""
 
-    def __init__(self, settings: Settings, source: str, path: Path, ingest: Ingest, report: FileReport) -> None:
+    def __init__(self, settings: Settings, reader: Reader, ingest: Ingest, report: FileReport, end: int | None) -> None:
         self.settings = settings
-        self.source = source
-        self.file = EventFile(path)
-        self.lines = iter(self.file)
+        self.source = ingest.source
+        self.reader = reader
+        self.lines = iter(reader)
         self.ingest = ingest
+        #: Where a topic, which goes on, is read no further.
+        self.end = None if reader.partition is None else end
         self.report = report
         self.done = False
         #: A refused line has no labels, and stands in the blocks as one whose labels are all folded.
@@ -108,19 +121,24 @@ class _Lane:
 
     def next(self) -> Block | None:
         """Read on; None when the frontier has not moved."""
-        lines = next(self.lines, None)
+        passed = self.end is not None and self.ingest.frontier is not None and self.ingest.frontier >= self.end
+        lines = None if passed else next(self.lines, None)
         if lines is None:
             self.done = True
-            self.report.damage = self.file.damage
+            self.reader.done = self.reader.total
+            self.report.damage = self.reader.damage
             return None
-        taken = self.ingest.feed(lines.lines, lines.first_line)
+        taken = self.ingest.feed(lines.lines, lines.numbers, lines.stamps_ms)
         for letter in taken.dead:
             count, first = self.report.refused.get(letter.reason, (0, letter))
             self.report.refused[letter.reason] = (count + 1, first)
-        self.report.counts = self.ingest.counts
-        if taken.block is not None:
-            self._note_folded(taken.block)
-        return taken.block
+        self.report.parts[self.ingest.partition] = self.ingest.counts
+        block = taken.block
+        if block is not None and self.end is not None:
+            block = block.until(self.end)
+        if block is not None:
+            self._note_folded(block)
+        return block
 
     def _note_folded(self, block: Block) -> None:
         names = (*self.settings.labels.watched, *self.settings.labels.compare)
@@ -141,16 +159,16 @@ class _Lane:
 
 
 class Replay:
-    """Runs a case through ingest, merger, detect and desk.
+    """Runs what happened through ingest, merger, detect and desk.
 
     Parameters
     ----------
     settings : Settings
         A mode of None replays what `auto` would do, as if it had been earned; nothing is ever called.
-    files : dict of str to Path
-        Event file of each source that has one.
-    deploys : Path or None
-        File of change records.
+    events : mapping of str to sequence of Reader
+        What each source is read from: one file, or every partition of its topic. A source without is unknown.
+    changes : Reader or None
+        Change records.
     start_ms, end_ms : int or None
         Span of the case, where it states one.
     """
@@ -158,8 +176,8 @@ class Replay:
     def __init__(
         self,
         settings: Settings,
-        files: dict[str, Path],
-        deploys: Path | None,
+        events: Mapping[str, Sequence[Reader]],
+        changes: Reader | None,
         *,
         start_ms: int | None,
         end_ms: int | None,
@@ -167,12 +185,18 @@ class Replay:
         self.settings = settings if settings.mode is not None else settings.model_copy(update={"mode": Mode.AUTO})
         self.start_ms = start_ms
         self.end_ms = end_ms
-        self.deploys = deploys
-        self.report = Report(files={source: FileReport(files.get(source)) for source in settings.sources})
+        self.change_records = changes
+        self.report = Report(files={source: _report_on(events.get(source, ())) for source in settings.sources})
         self.lanes = [
-            _Lane(self.settings, source, files[source], self._ingest(source, files[source]), self.report.files[source])
+            _Lane(
+                self.settings,
+                reader,
+                Ingest(self.settings, source, reader.partition or 0, start_ms=start_ms, end_ms=end_ms, lax=reader.lax),
+                self.report.files[source],
+                None if end_ms is None else end_ms // settings.bucket_ms,
+            )
             for source in sorted(settings.sources)
-            if source in files
+            for reader in events.get(source, ())
         ]
         self.lateness_ms = max(source.lateness_ms for source in settings.sources.values())
 
@@ -196,14 +220,12 @@ class Replay:
             self._note(closed, records)
             yield from desk.feed(self._log(records, changes, waiting))
 
-    def _ingest(self, source: str, path: Path) -> Ingest:
-        return Ingest(self.settings, source, 0, start_ms=self.start_ms, end_ms=self.end_ms, lax=EventFile(path).lax)
-
     def closed(self, on_progress: Callable[[Progress], None] | None) -> Iterator[Closed]:
-        """Closed buckets of all files, in order."""
-        sources = sorted(self.settings.sources)
-        merger = Merger(self.settings, [(source, 0) for source in sources])
-        absent = [Ingest(self.settings, source, 0, start_ms=self.start_ms) for source in sources if self.report.files[source].path is None]
+        """Closed buckets of all files or partitions, in order."""
+        absent = [
+            Ingest(self.settings, source, 0, start_ms=self.start_ms) for source in sorted(self.settings.sources) if self.report.files[source].name is None
+        ]
+        merger = Merger(self.settings, [(each.source, each.partition) for each in (*absent, *(lane.ingest for lane in self.lanes))])
 
         def speak(block: Block | None) -> Iterator[Closed]:
             closed = None if block is None else merger.feed(block)
@@ -240,8 +262,8 @@ class Replay:
 
     def _progress(self, merger: Merger) -> Progress:
         return Progress(
-            bytes_read=sum(lane.file.bytes_read for lane in self.lanes),
-            bytes_total=sum(lane.file.bytes_total for lane in self.lanes),
+            done=sum(lane.reader.done for lane in self.lanes),
+            total=sum(lane.reader.total for lane in self.lanes),
             event_ms=None if merger.frontier is None else merger.frontier * self.settings.bucket_ms,
         )
 
@@ -269,25 +291,36 @@ class Replay:
             yield record
 
     def _changes(self) -> list[ChangeSeen]:
-        """All sightings of the case's changes, in the order in which they became known."""
-        if self.deploys is None:
+        """All sightings of changes, in the order in which they became known."""
+        reader = self.change_records
+        if reader is None:
             return []
         found: dict[str, ChangeSeen] = {}
-        file = EventFile(self.deploys)
-        for batch in file:
-            for number, line in enumerate(batch.lines, batch.first_line):
+        for batch in reader:
+            for number, line, headers in _numbered(batch):
                 if not line.strip():
                     continue
                 try:
-                    seen = sightings(from_text(line) if file.lax else line, environment=self.settings.environment)
+                    seen = change_sightings(from_text(line) if reader.lax else line, headers, environment=self.settings.environment)
                 except ChangeRefusedError as error:
                     self.report.changes_refused.append((number, str(error)))
                     continue
                 # A repeat has the same id, so it stands here once.
                 found |= {each.id: each for each in seen}
-        self.report.changes_damage = file.damage
+        self.report.changes_damage = reader.damage
         self.report.changes = len({seen.deploy_id for seen in found.values()})
         return sorted(found.values(), key=lambda seen: (seen.seen_ms, seen.id))
+
+
+def _report_on(readers: Sequence[Reader]) -> FileReport:
+    return FileReport(readers[0].name, readers[0].partition is not None) if readers else FileReport(None)
+
+
+def _numbered(batch: Lines) -> Iterator[tuple[int, bytes, Sequence[tuple[str, bytes]]]]:
+    """Lines with their numbers and headers."""
+    numbers = batch.numbers
+    first = range(numbers, numbers + len(batch.lines)) if isinstance(numbers, int) else numbers.tolist()
+    return zip(first, batch.lines, batch.headers or [()] * len(batch.lines), strict=True)
 
 
 def _behind(lane: _Lane) -> tuple[bool, int, str]:

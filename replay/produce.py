@@ -91,7 +91,7 @@ async def produce_case(
     records = heapq.merge(*streams) if speed is None else heapq.merge(iter(changes), *streams)
     done = Produced(dict.fromkeys(sorted(files), 0), len(changes))
     source_of = dict(enumerate(sorted(files), 1))
-    total = sum(file.bytes_total for file in files.values())
+    total = sum(file.total for file in files.values())
     async with access.started(access.producer()) as producer:
         if speed is None:
             await _send(producer, changes)
@@ -112,7 +112,7 @@ async def produce_case(
                 await _send(producer, waiting)
                 waiting = []
                 if on_progress is not None:
-                    on_progress(Progress(sum(file.bytes_read for file in files.values()), total, record.due_ms))
+                    on_progress(Progress(sum(file.done for file in files.values()), total, record.due_ms))
         await _send(producer, waiting)
     return done
 
@@ -142,9 +142,10 @@ def _changes(case: Case, settings: Settings) -> Iterator[_Sent]:
         return
     file = EventFile(case.deploys)
     found: list[_Sent] = []
-    due_ms = 0
+    due_ms = number = 0
     for batch in file:
-        for number, line in enumerate(batch.lines, batch.first_line):
+        for line in batch.lines:
+            number += 1
             value = from_text(line) if file.lax else line
             try:
                 seen = sightings(value, environment=settings.environment)

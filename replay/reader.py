@@ -7,15 +7,20 @@ ends when it holds many lines or many bytes.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from rollguard.replay.tables import csv_lines, parquet_parts
 from rollguard.replay.unpacking import DamagedError, gunzip, unzstd
 
-__all__ = ["SUFFIXES", "EventFile", "Lines", "stem_of"]
+__all__ = ["SUFFIXES", "EventFile", "Lines", "Reader", "stem_of"]
+
+Ints = npt.NDArray[np.int64]
 
 #: Forms a case file may have.
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet")
@@ -29,18 +34,52 @@ LONGEST_LINE = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Some lines of a file.
+    """Some lines of a file, or records of a topic's partition.
 
     Attributes
     ----------
     lines : list of bytes
         Without their line ends.
-    first_line : int
-        Number of the first, from 1.
+    numbers : int or (n,) int64
+        Number of the first line, from 1, the others follow; or the offset of each record.
+    stamps_ms : (n,) int64 or None
+        The topic's own time of each record.
+    headers : sequence of sequence of (str, bytes)
+        Of each record, where there are any.
     """
 
     lines: list[bytes]
-    first_line: int
+    numbers: int | Ints
+    stamps_ms: Ints | None = None
+    headers: Sequence[Sequence[tuple[str, bytes]]] = ()
+
+
+class Reader(Protocol):
+    """Where lines come from: a file, or a partition of a topic.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, or of the topic.
+    partition : int or None
+        None: it is a file.
+    lax : bool
+        Values are all text, so that numbers have to be read from text.
+    done, total : int
+        How much has been read, of how much; in the reader's own unit.
+    damage : str or None
+        After its end: what kept it from being read whole.
+    """
+
+    name: str
+    partition: int | None
+    lax: bool
+    done: int
+    total: int
+    damage: str | None
+
+    def __iter__(self) -> Iterator[Lines]:
+        """Give batches of lines, in order."""
 
 
 def stem_of(path: Path) -> str:
@@ -68,8 +107,8 @@ class EventFile:
 
     Attributes
     ----------
-    bytes_read, bytes_total : int
-        Of the file as it lies on the disk.
+    done, total : int
+        Bytes of the file as it lies on the disk.
     lax : bool
         Values are all text (CSV), so that numbers have to be read from text.
     damage : str or None
@@ -78,14 +117,16 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = path.name
+        self.partition: int | None = None
         self.form = _form(path)
         self.lax = self.form == ".csv"
         self.damage: str | None = None
-        self.bytes_read = 0
+        self.done = 0
         try:
-            self.bytes_total = path.stat().st_size
+            self.total = path.stat().st_size
         except OSError:
-            self.bytes_total = 0
+            self.total = 0
 
     def __iter__(self) -> Iterator[Lines]:
         """Batches of lines; after the last one `damage` says whether there should have been more."""
@@ -107,7 +148,7 @@ class EventFile:
             self._break(number + len(batch), first, _reason(error))
         if batch:
             yield Lines(batch, number)
-        self.bytes_read = self.bytes_total
+        self.done = self.total
 
     def _break(self, line: int, first: int, reason: str) -> None:
         if line == first:
@@ -123,7 +164,7 @@ class EventFile:
             raise DamagedError("it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
         if self.form == ".parquet":
             for share, part in parquet_parts(self.path, LINES):
-                self.bytes_read = int(self.bytes_total * share)
+                self.done = int(self.total * share)
                 yield from part
             return
         with self.path.open("rb") as file:
@@ -140,7 +181,7 @@ class EventFile:
 
     def _pieces(self, file: IO[bytes]) -> Iterator[bytes]:
         while piece := file.read(PIECE[self.form]):
-            self.bytes_read += len(piece)
+            self.done += len(piece)
             yield piece
 
 

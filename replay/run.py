@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rollguard.config import Labels, RollguardError, format_duration, printable
+from rollguard.config import Labels, RollguardError, Settings, format_duration, printable
 from rollguard.replay.case import Case
 from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
-from rollguard.replay.span import Span, span_of
+from rollguard.replay.span import span_of
 from rollguard.replay.timeline import fold, line_of, ms_of, rfc3339
 
-__all__ = ["OutError", "Run", "make_out", "no_out", "run_case"]
+__all__ = ["OutError", "Run", "make_out", "no_out", "run_case", "run_of"]
 
 #: How long a rollback is taken to need, from the decision to its effect.
 ROLLBACK_TAKES_MS = 120_000
@@ -133,17 +133,34 @@ def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) 
     Run
     """
     span = span_of(case.settings, case.files, start_ms=case.start_ms, end_ms=case.end_ms)
-    replay = Replay(case.settings, case.files, case.deploys, start_ms=span.start_ms, end_ms=span.end_ms)
+    replay = Replay(case.settings, case.events(), case.changes(), start_ms=span.start_ms, end_ms=span.end_ms)
+    return run_of(case.name, replay, on_progress, notes=(*case.notes, *span.notes))
+
+
+def run_of(name: str, replay: Replay, on_progress: Callable[[Progress], None] | None = None, *, notes: Sequence[str] = ()) -> Run:
+    """Let a replay run to its end.
+
+    Parameters
+    ----------
+    name : str
+        Of what is replayed.
+    replay : Replay
+    on_progress : callable, optional
+        Called after each batch.
+    notes : sequence of str
+        What is to be told besides.
+    """
     timeline = [line_of(entry) for entry in replay.run(on_progress)]
     lines = [msgspec.json.decode(line) for line in timeline]
     incidents = fold(lines)
-    return Run(case.name, timeline, incidents, _summary(case, span, replay.report, incidents, lines))
+    return Run(name, timeline, incidents, _summary(name, replay, notes, incidents, lines))
 
 
-def _summary(case: Case, span: Span, report: Report, incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:
+def _summary(name: str, replay: Replay, notes: Sequence[str], incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    report = replay.report
     decisions = [decision for incident in incidents for decision in incident["decisions"]]
     return {
-        "name": case.name,
+        "name": name,
         "start": rfc3339(report.first_ms),
         "end": rfc3339(report.last_ms),
         "watching_since": rfc3339(report.ready_ms),
@@ -155,7 +172,7 @@ def _summary(case: Case, span: Span, report: Report, incidents: list[dict[str, A
         "sources": {source: _file(file) for source, file in sorted(report.files.items())},
         "changes": report.changes,
         "changes_refused": len(report.changes_refused),
-        "notes": _notes(case, span, report),
+        "notes": [printable(note) for note in (*notes, *_notes(replay))],
     }
 
 
@@ -174,7 +191,7 @@ def _savings(incident: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str,
 def _file(file: FileReport) -> dict[str, Any]:
     counts = file.counts
     return {
-        "file": None if file.path is None else file.path.name,
+        "topic" if file.is_topic else "file": file.name,
         "read": counts.read,
         "kept": counts.kept,
         "late": counts.late,
@@ -184,25 +201,25 @@ def _file(file: FileReport) -> dict[str, Any]:
     }
 
 
-def _notes(case: Case, span: Span, report: Report) -> list[str]:
+def _notes(replay: Replay) -> list[str]:
     """One line for each thing that was wrong with the input."""
-    notes = [*case.notes, *span.notes]
+    report, notes = replay.report, []
     for source, file in sorted(report.files.items()):
-        if file.path is not None:
-            notes += _file_notes(case, source, file.path.name, file)
-    if case.deploys is not None:
-        notes += _change_notes(case.deploys.name, report)
+        if file.name is not None:
+            notes += _file_notes(replay.settings, source, file.name, file)
+    if replay.change_records is not None:
+        notes += _change_notes(replay.change_records.name, report)
     if report.last_ms is None or report.first_ms is None:
         notes.append("no bucket was closed: too few events could be used to know how late it is.")
     elif report.ready_ms is None:
-        if report.last_ms - report.first_ms < case.settings.warmup_ms:
-            notes.append("nothing could be found: the case is shorter than the warm-up (`warmup`); hand over more days before the incident.")
+        if report.last_ms - report.first_ms < replay.settings.warmup_ms:
+            notes.append("nothing could be found: what was replayed is shorter than the warm-up (`warmup`); hand over more days before the incident.")
         else:
             notes.append("nothing could be found: no metric had enough history to learn from, as too little of it could be used.")
-    return [printable(note) for note in notes]
+    return notes
 
 
-def _file_notes(case: Case, source: str, name: str, file: FileReport) -> list[str]:
+def _file_notes(settings: Settings, source: str, name: str, file: FileReport) -> list[str]:
     counts = file.counts
     notes = [] if file.damage is None else [file.damage]
     # Behind the damage to a file hardly a line is what it was; and rubbish is rubbish, whatever it looks like.
@@ -212,15 +229,15 @@ def _file_notes(case: Case, source: str, name: str, file: FileReport) -> list[st
         number = sum(file.refused[reason][0] for reason in reasons)
         said = ", ".join(f"{file.refused[reason][0]:,} {reason}" for reason in reasons)
         many = "" if number == 1 else f" {number - 1:,} more like it." if len(reasons) == 1 else f" In all {number:,} ({said})."
-        notes.append(f"{name}:{first.offset}: event refused: {first.detail}{many}")
-    lateness = format_duration(case.settings.sources[source].lateness_ms)
+        notes.append(f"{file.place(first)}: event refused: {first.detail}{many}")
+    lateness = format_duration(settings.sources[source].lateness_ms)
     if counts.late > max(MANY_LATE * counts.read, 10):
         notes.append(
             f"{name}: {counts.late:,} of {counts.read:,} events came too late to count: more than `lateness` ({lateness}) behind those before them, or before "
-            "the case's start. Expected: order of arrival; check the order of the file, and the clock and time zone of its times."
+            "the start. Expected: order of arrival; check the order of the records, and the clock and time zone of their times."
         )
     for label, since_ms in file.folded.items():
-        most = case.settings.labels.max_values
+        most = settings.labels.max_values
         notes.append(
             f"{name}: {label} has more than {most:,} values (`labels.max_values`), first seen at {rfc3339(since_ms)}: the rest is watched together as "
             f"{Labels.OTHER}, every event counts. Name those that matter in `labels.keep`."
@@ -228,13 +245,13 @@ def _file_notes(case: Case, source: str, name: str, file: FileReport) -> list[st
     # Silence of a field is easily taken for all being well: a metric that nothing feeds is said to be blind.
     for field, number in sorted(counts.measured.items()):
         if counts.kept and not number:
-            theirs = case.settings.sources[source].fields.get(field, field)
-            blind = ", ".join(name for name, metric in sorted(case.settings.metrics.items()) if metric.source == source and metric.field == field)
+            theirs = settings.sources[source].fields.get(field, field)
+            blind = ", ".join(name for name, metric in sorted(settings.metrics.items()) if metric.source == source and metric.field == field)
             notes.append(f"{name}: none of its {counts.kept:,} events has the field '{theirs}': nothing is known of {blind}, which is not watched here.")
     if counts.read and counts.filtered == counts.read:
         notes.append(f"{name}: none of its {counts.read:,} records belongs to {source} (`sources.{source}.where`).")
     if counts.read == 0 and file.damage is None:
-        notes.append(f"{name}: the file is empty: {source} counts as silent.")
+        notes.append(f"{name}: {'no record in this time' if file.is_topic else 'the file is empty'}: {source} counts as silent.")
     elif counts.read and not counts.kept and notes:
         notes[-1] += f" Not one of its {counts.read:,} events could be used."
     return notes

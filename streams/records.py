@@ -1,12 +1,15 @@
 """What leaves the room: blocks, closed buckets, dead letters, counts, and what a broken snapshot is called."""
 
-from dataclasses import dataclass, field
-from typing import Literal, Self
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import msgspec
 
 from rollguard.config import RollguardError
-from rollguard.streams.rows import Bools, Codes, Ints, Key, Rows, Shorts
+from rollguard.streams.rows import Bools, Codes, Ints, Key, Rows, Shorts, renumbered
 from rollguard.streams.watermark import NEVER
 
 __all__ = ["Block", "Closed", "DeadLetter", "IngestCounts", "Ingested", "Partitions", "Resume", "SnapshotError", "Vacant", "Why", "rescaled"]
@@ -69,6 +72,19 @@ class IngestCounts(msgspec.Struct, frozen=True, kw_only=True):
     late_by: dict[Key, int] = {}
     measured: dict[str, int] = {}
 
+    @classmethod
+    def together(cls, parts: Iterable[IngestCounts]) -> IngestCounts:
+        """Sum of the counts of several partitions."""
+        found = list(parts)
+        whole: dict[str, Any] = {name: sum(getattr(each, name) for each in found) for name in ("read", "kept", "late", "doubled", "filtered")}
+        for name in ("refused", "late_by", "measured"):
+            sums: dict[Any, int] = {}
+            for each in found:
+                for key, number in getattr(each, name).items():
+                    sums[key] = sums.get(key, 0) + number
+            whole[name] = sums
+        return cls(**whole)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
@@ -113,6 +129,16 @@ class Block:
     def rows(self) -> Rows:
         """Its columns."""
         return Rows(self.bucket, self.measure, self.key, self.bin, self.value)
+
+    def until(self, end: int) -> Self | None:
+        """The part of it before a bucket; None when there is none."""
+        if self.frontier <= end:
+            return self
+        if self.since >= end:
+            return None
+        rows, keys = renumbered(self.rows().cut(end)[0], self.keys)
+        columns = {"bucket": rows.bucket, "measure": rows.measure, "key": rows.key, "bin": rows.bin, "value": rows.value}
+        return replace(self, frontier=end, keys=keys, **columns)
 
 
 class Partitions(msgspec.Struct, frozen=True, kw_only=True):

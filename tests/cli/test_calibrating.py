@@ -29,7 +29,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stage(case: Path) -> tuple[Detect, list[Signal]]:
     """The detectors after that case, and what they said."""
     opened = open_case(case)
-    replay, detect, signals = Replay(opened.settings, opened.files, None, start_ms=opened.start_ms, end_ms=opened.end_ms), Detect(opened.settings), []
+    replay, detect, signals = Replay(opened.settings, opened.events(), None, start_ms=opened.start_ms, end_ms=opened.end_ms), Detect(opened.settings), []
     for closed in replay.closed(None):
         signals += [each for each in detect.feed(closed) if isinstance(each, Signal) and each.kind == "left"]
     return detect, signals

@@ -79,6 +79,11 @@ def test_incidents_are_written_as_a_replay_writes_them(rollguard: Rollguard, con
         (("worker", "--only", "ingset"), "Did you mean 'ingest'?"),
         (("produce", ".", "--speed", "fast"), "--speed fast: no pace. Expected: a number above 0, as 100, or max."),
         (("incidents", "--until", "noon"), "--until noon: no time. Expected: RFC 3339 with an offset"),
+        (("replay", "--from", "2026-03-02T09:00:00"), "no offset. Expected: RFC 3339 with one. Did you mean 2026-03-02T09:00:00Z?"),
+        (("replay", "--from", "2026-03-02T09:00Z", "--to", "2026-03-02T08:00Z"), "--to 2026-03-02T08:00Z: not after --from 2026-03-02T09:00Z."),
+        (("replay", ".", "--from", "2026-03-02T09:00Z"), "one of the two"),
+        (("replay",), "Expected: the folder of a case, or --from TIME with -c FILE"),
+        (("replay", ".", "--to", "2026-03-02T09:00Z"), "--to: means nothing without --from"),
     ],
 )
 def test_a_wrong_word_is_told_with_what_was_expected(rollguard: Rollguard, config: Path, words: tuple[str, ...], text: str) -> None:

@@ -26,7 +26,9 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 from typing import TypeVar
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -175,6 +177,14 @@ class Broker:
 
         self._as_admin(work)
         until(lambda: self.topics().keys().isdisjoint(names), f"topics {', '.join(names)} to be gone")
+
+    def delete_records(self, topic: str, partition: int, *, before: int) -> None:
+        """Delete a partition's records before an offset, as its retention would."""
+
+        async def work(admin: AIOKafkaAdminClient) -> None:
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before)})
+
+        self._as_admin(work)
 
     def allow(self, operation: str, resource: str, name: str, *, prefixed: bool = False, user: str = USER) -> None:
         """Allow a user one operation (of `OPERATIONS`) on one resource (of `RESOURCES`), or on all whose names begin so."""

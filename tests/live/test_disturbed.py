@@ -87,7 +87,7 @@ def partitions_of(worker: Process) -> set[tuple[str, int]]:
     """The events' partitions that a worker was last given, by its own words."""
     given: set[tuple[str, int]] = set()
     for line in worker.said.splitlines():
-        if '"partitions_assigned"' in line and (told := msgspec.json.decode(line))["stage"] == "ingest":
+        if '"partitions_assigned"' in line and (told := msgspec.json.decode(line[line.index("{") :]))["stage"] == "ingest":
             given = {(name.rpartition("[")[0], int(name.rpartition("[")[2][:-1])) for name in told["partitions"]}
     return given
 
@@ -95,12 +95,12 @@ def partitions_of(worker: Process) -> set[tuple[str, int]]:
 def takeover_s(service: Service, killed_ms: float, partitions: set[tuple[str, int]]) -> float:
     """Seconds from a kill until the first frontier of one of its partitions moved again."""
     codec = BlockCodec(service.settings)
-    sources = {source.topic: name for name, source in service.settings.sources.items()}
+    sources: dict[str, str] = {source.topic: name for name, source in service.settings.sources.items()}
     wanted = {(sources[topic], number) for topic, number in partitions}
     for record in service.read(service.topic("blocks")):
         block = codec.decode(record.value) if record.timestamp > killed_ms else None
         if isinstance(block, Block) and (block.source, block.partition) in wanted:
-            return (record.timestamp - killed_ms) / 1000
+            return float(record.timestamp - killed_ms) / 1000
     return float("inf")
 
 

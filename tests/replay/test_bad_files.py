@@ -148,7 +148,7 @@ BROKEN: dict[str, tuple[Spoil, str]] = {
     "an input error": (_instead(lambda path: path.symlink_to("/proc/self/mem")), r"orders.jsonl: nothing .* input/output error"),
     "not there": (_instead(lambda _: None), r"case: no file for source orders .* unknown, not as zero"),
     "mistyped": (_named("order.jsonl"), r"case: no file for source orders .* If 'order.jsonl' is meant, rename it"),
-    "the wrong order": (_shuffle, r"orders.jsonl: \d+ of \d,\d+ events came too late to count: .* check the order of the file"),
+    "the wrong order": (_shuffle, r"orders.jsonl: \d+ of \d,\d+ events came too late to count: .* check the order of the records"),
     "another column": (
         lambda case: _put(case, [line.replace(b'"region"', b'"place"') for line in _lines(case)]),
         r"orders.jsonl:1: .* Not one of its 1,1\d\d events",

@@ -291,3 +291,13 @@ def test_keys_that_nothing_waits_for_are_forgotten() -> None:
     for bucket in range(20):
         merger.feed(block_of(("orders", 0), bucket, bucket + 1, {(bucket, 3, ("a", "eu", f"v{bucket}-{n}"), 0): 1 for n in range(1000)}))
     assert len(merger._waiting_keys) < 10_000
+
+
+@given(logs(), st.integers(0, 13))
+def test_a_block_cut_at_a_bucket_says_what_it_said_before_it(parts: list[list[Block]], end: int) -> None:
+    for block in (each for part in parts for each in part):
+        before = block.until(end)
+        wanted = Counter({cell: value for cell, value in cells_of([block]).items() if cell[0] < end})
+        assert cells_of([] if before is None else [before]) == wanted
+        assert before is None or (before.since, before.frontier) == (block.since, min(block.frontier, end))
+        assert (before is None) == (block.since >= end and block.frontier > end)
