@@ -101,6 +101,7 @@ class IngestWork:
         self._blocks = blocks
         self._count: int | None = None
         self._counted_ms = self._looked_ms = NEVER_MS
+        #: When something last came, or the partition was taken.
         self._came_ms: int | None = None
         self._said: set[Partitions | Vacant] = set()
         self._to_commit = False
@@ -174,24 +175,33 @@ class IngestWork:
         self._to_commit = False
 
     async def _still(self, now_ms: int) -> list[BlockRecord]:
-        """Move the frontiers of a partition from which nothing comes."""
-        bucket_ms = self.works.settings.bucket_ms
-        moves: list[tuple[Ingest, int]] = []
+        """Move the frontiers of a partition from which nothing comes, or so little that its events tell the time late."""
+        idle: list[tuple[Ingest, int]] = []
+        slow: list[tuple[Ingest, int]] = []
         for name, stage in self.stages.items():
-            source = self.works.settings.sources[name]
-            clock = stage.clock(now_ms)
-            if clock is None or now_ms - (self._came_ms or now_ms) < source.idle_ms:
-                continue
-            frontier = (clock - source.lateness_ms) // bucket_ms
-            if stage.frontier is None or frontier > stage.frontier:
-                moves.append((stage, frontier))
-        if not moves:
+            if now_ms - (self._came_ms or now_ms) >= self.works.settings.sources[name].idle_ms:
+                idle += self._move(stage, now_ms)
+            elif stage.frontier is not None and stage.last_ms is not None:
+                # The median of the last events lies half as many events back, which in a slow partition is minutes.
+                slow += self._move(stage, min(stage.last_ms, now_ms))
+        if not idle and not slow:
+            return []
+        at_end = await self.works.logs.at_end(self.partition, self.offset)
+        if not idle and not at_end:
             return []
         # Only a member of the group may say that nothing came: a commit is refused to anyone else.
         await self._commit()
-        silent = await self.works.logs.at_end(self.partition, self.offset)
-        blocks = [stage.silence(frontier) if silent else stage.unread(frontier) for stage, frontier in moves]
+        blocks = [stage.silence(frontier) if at_end else stage.unread(frontier) for stage, frontier in idle]
+        blocks += [stage.advance(frontier) for stage, frontier in slow if at_end]
         return [block for block in blocks if block is not None]
+
+    def _move(self, stage: Ingest, now_ms: int) -> list[tuple[Ingest, int]]:
+        """The stage and how far the clock moves it, where it does."""
+        clock = stage.clock(now_ms)
+        if clock is None:
+            return []
+        frontier = (clock - self.works.settings.sources[stage.source].lateness_ms) // self.works.settings.bucket_ms
+        return [(stage, frontier)] if stage.frontier is None or frontier > stage.frontier else []
 
     def _say(self, mark: Partitions | Vacant) -> list[BlockRecord]:
         """A mark, the first time. Nothing of a partition may stand in the log before the log tells of the partition."""

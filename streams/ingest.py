@@ -226,6 +226,10 @@ class Ingest:
         """
         return self._still(frontier, "silent")
 
+    def advance(self, frontier: int) -> Block | None:
+        """Close the buckets before a frontier that the log's own time tells, at the end of a log that goes on. Else as `silence`."""
+        return self._still(frontier, "advance")
+
     def unread(self, frontier: int) -> Block | None:
         """Close the buckets before a frontier: the log could not be read, what did not come is unknown. Else as `silence`."""
         return self._still(frontier, "unread")

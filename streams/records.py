@@ -137,8 +137,7 @@ class Block:
         if self.since >= end:
             return None
         rows, keys = renumbered(self.rows().cut(end)[0], self.keys)
-        columns = {"bucket": rows.bucket, "measure": rows.measure, "key": rows.key, "bin": rows.bin, "value": rows.value}
-        return replace(self, frontier=end, keys=keys, **columns)
+        return replace(self, frontier=end, keys=keys, bucket=rows.bucket, measure=rows.measure, key=rows.key, bin=rows.bin, value=rows.value)
 
 
 class Partitions(msgspec.Struct, frozen=True, kw_only=True):
