@@ -1,27 +1,32 @@
-"""Ingest from Kafka against the loop that nobody can avoid: getmany, msgspec, a dict. One process, one topic of 4 partitions, pair by pair.
+"""Ingest from Kafka against the loop that nobody can avoid: getmany, msgspec, a dict. Each in a process of its own, on one topic of 4 partitions.
 
     python -P bench/ingest.py [EVENTS] [ROUNDS]
 
-Prints CPU seconds of the process per million events, so that a busy machine disturbs little. Needs Java and Maven, or ROLLGUARD_TEST_KAFKA=host:port.
+Prints CPU seconds of the process per million events, so that a busy machine disturbs little: of the bare loop, of ingest with all its guarantees,
+of a plain Faust agent, and of two ingests that share the partitions. Needs Java and Maven, or ROLLGUARD_TEST_KAFKA=host:port.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiokafka
+import faust
 import msgspec
 from aiokafka import TopicPartition
 
 from rollguard.config import Kafka, Layer, Settings, default_text, load_layers
-from rollguard.service import IngestWorks
+from rollguard.service import INGEST_RECORDS, IngestWorks, tune_memory
 from rollguard.streams.kafka import Access, KafkaLogs, Shell, group_of
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -51,6 +56,11 @@ metrics: {{promised_minutes: null, actual_minutes: null}}
     return load_layers([Layer(default_text(), "default.yaml"), Layer(text, "bench.yaml")])
 
 
+def access_of(bootstrap: str, names: Names) -> Access:
+    """How to reach the broker."""
+    return Access(Kafka.model_validate({"bootstrap_servers": bootstrap}).model_copy(update={"prefix": names.prefix, "group": names.group}))
+
+
 async def fill(access: Access, topic: str, events: int) -> None:
     """Write orders at 5,000 a second of event time, two seconds out of order."""
     start_ms = time.time_ns() // 1_000_000 - events // 5
@@ -69,9 +79,8 @@ async def bare(access: Access, topic: str, events: int) -> float:
     """CPU seconds of the bare loop."""
     decode = msgspec.json.Decoder(Order).decode
     counts: dict[tuple[int, str, str], int] = {}
-    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     async with access.started(access.consumer(auto_offset_reset="earliest")) as consumer:
-        consumer.assign(places)
+        consumer.assign([TopicPartition(topic, number) for number in range(PARTITIONS)])
         read, began = 0, time.process_time()
         while read < events:
             for records in (await consumer.getmany(timeout_ms=200, max_records=20_000)).values():
@@ -83,11 +92,10 @@ async def bare(access: Access, topic: str, events: int) -> float:
         return time.process_time() - began
 
 
-async def ours(access: Access, settings: Settings, topic: str, events: int) -> float:
+async def ours(access: Access, settings: Settings, topic: str, events: int, partitions: Sequence[int]) -> float:
     """CPU seconds of ingest in its shell, blocks acknowledged and offsets committed."""
     group = group_of(settings.kafka, f"ingest-{time.monotonic_ns()}")
-    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-    spent: list[float] = []
+    places = [TopicPartition(topic, number) for number in partitions]
     async with (
         access.started(access.consumer(group=group, auto_offset_reset="earliest")) as consumer,
         access.started(access.producer()) as producer,
@@ -95,41 +103,90 @@ async def ours(access: Access, settings: Settings, topic: str, events: int) -> f
     ):
         consumer.assign(places)
         works = IngestWorks(settings, KafkaLogs(access, consumer, producer, admin, group))
-        shell = Shell(consumer, works, now_ms=lambda: time.time_ns() // 1_000_000)
+        shell = Shell(consumer, works, now_ms=lambda: time.time_ns() // 1_000_000, most_records=INGEST_RECORDS)
         shell.assigned(places)
+        tune_memory()
         began = time.process_time()
         running = asyncio.create_task(shell.run())
         while sum(work.counts["orders"].read for work in shell.open.values()) < events:  # type: ignore[attr-defined]  # noqa: ASYNC110 - the shell tells nobody
             await asyncio.sleep(0.02)
-        spent.append(time.process_time() - began)
+        spent = time.process_time() - began
         await shell.stop()
         await running
-    return spent[0]
+    return spent
 
 
-async def measure(access: Access, settings: Settings, topic: str, events: int, rounds: int) -> list[tuple[float, float]]:
-    """Pairs of CPU seconds: bare, ours."""
-    await fill(access, topic, events)
-    return [(await bare(access, topic, events), await ours(access, settings, topic, events)) for _ in range(rounds)]
+def agent(bootstrap: str, topic: str, events: int) -> None:
+    """Print CPU seconds of a plain Faust agent that counts the same, and end."""
+    app = faust.App(f"agent-{time.monotonic_ns()}", broker=f"kafka://{bootstrap}", store="memory://", web_enabled=False, topic_disable_leader=True)
+    app.conf.consumer_auto_offset_reset = "earliest"
+    counts: dict[tuple[int, str, str], int] = {}
+
+    @app.agent(app.topic(topic, value_serializer="json", partitions=PARTITIONS))
+    async def count(stream: Any) -> None:
+        read, began = 0, 0.0
+        async for order in stream:
+            began = began or time.process_time()
+            key = (order["ts"] // 10_000, order["service"], order["region"])
+            counts[key] = counts.get(key, 0) + 1
+            read += 1
+            if read == events:
+                print(time.process_time() - began, flush=True)
+                os._exit(0)
+
+    faust.Worker(app, loglevel="ERROR", quiet=True, redirect_stdouts=False).execute_from_commandline()
+
+
+def alone(*words: object) -> subprocess.Popen[str]:
+    """Start one measurement in a process of its own."""
+    return subprocess.Popen([sys.executable, "-P", __file__, "--one", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def seconds(*processes: subprocess.Popen[str]) -> float:
+    """CPU seconds that measurements say, together."""
+    return sum(float(process.communicate()[0].split()[-1]) for process in processes)
+
+
+def one(way: str, bootstrap: str, prefix: str, group: str, events: int, partitions: str) -> None:
+    """Measure, as a process of its own, and print."""
+    names = Names(prefix, group)
+    settings, access, topic = settings_of(bootstrap, names), access_of(bootstrap, names), names.topic("orders")
+    if way == "agent":
+        agent(bootstrap, topic, events)
+    mine = [int(each) for each in partitions.split(",")]
+    print(asyncio.run(bare(access, topic, events) if way == "bare" else ours(access, settings, topic, events, mine)))
 
 
 def main() -> None:
     """Print the table."""
-    events, rounds = (int(word) for word in (*sys.argv[1:3], *("400000", "5")[len(sys.argv) - 1 :]))
+    if sys.argv[1:2] == ["--one"]:
+        way, bootstrap, prefix, group, events_told, partitions = sys.argv[2:8]
+        one(way, bootstrap, prefix, group, int(events_told), partitions)
+        return
+    events, rounds = (int(word) for word in (*sys.argv[1:3], *("800000", "5")[len(sys.argv) - 1 :]))
     names = fresh_names()
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as broker:
         broker.create_topic(names.topic("orders"), PARTITIONS)
         for topic in ("blocks", "signals", "deadletter"):
             broker.create_topic(f"{names.prefix}.{topic}")
-        settings = settings_of(broker.bootstrap, names)
-        access = Access(Kafka.model_validate({"bootstrap_servers": broker.bootstrap}).model_copy(update={"prefix": names.prefix, "group": names.group}))
-        pairs = asyncio.run(measure(access, settings, names.topic("orders"), events, rounds))
-    print(f"python -P bench/ingest.py {events} {rounds}")
-    print(f"Python {platform.python_version()}, aiokafka {aiokafka.__version__}, {platform.machine()}; CPU seconds per 10^6 events, {PARTITIONS} partitions\n")
-    print("| round | bare loop | ingest | bare / ingest |\n|---|---|---|---|")
-    for number, (one, other) in enumerate(pairs, 1):
-        print(f"| {number} | {one / events * 1e6:.2f} | {other / events * 1e6:.2f} | {one / other:.2f} |")
-    print(f"\nmedian of bare / ingest: {statistics.median(one / other for one, other in pairs):.2f} (bar: 0.75)")
+        asyncio.run(fill(access_of(broker.bootstrap, names), names.topic("orders"), events))
+        told = (broker.bootstrap, names.prefix, names.group)
+        print(f"python -P bench/ingest.py {events} {rounds}")
+        print(
+            f"Python {platform.python_version()}, aiokafka {aiokafka.__version__}, {platform.machine()}; CPU seconds per 10^6 events, {PARTITIONS} partitions\n"
+        )
+        print("| round | bare loop | ingest | two ingests together | plain Faust agent | bare / ingest | two / one |\n|---|---|---|---|---|---|---|")
+        rows = []
+        for number in range(1, rounds + 1):
+            plain = seconds(alone("bare", *told, events, "0,1,2,3"))
+            single = seconds(alone("ours", *told, events, "0,1,2,3"))
+            shared = seconds(alone("ours", *told, events // 2, "0,1"), alone("ours", *told, events // 2, "2,3"))
+            by_faust = seconds(alone("agent", *told, events // 4, "0,1,2,3")) * 4
+            rows.append((plain / single, shared / single))
+            each = (f"{value / events * 1e6:.2f}" for value in (plain, single, shared, by_faust))
+            print(f"| {number} | {' | '.join(each)} | {plain / single:.2f} | {shared / single:.2f} |", flush=True)
+    print(f"\nmedian of bare / ingest: {statistics.median(row[0] for row in rows):.2f} (bar: 0.75)")
+    print(f"median of two / one: {statistics.median(row[1] for row in rows):.2f} (bar: 1.15)")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rollguard.streams.kafka import Logs, Outgoing
 
 __all__ = ["DeskOut", "DeskWork", "DeskWorks"]
 
-#: Without a tick for so long time itself is told, by the clock on the wall.
+#: Without a tick for so long beyond what a silent partition may hold back, time itself is told, by the clock on the wall.
 PULSE_MS = 60_000
 #: The desk holds hours of ticks, so it is kept less often than the others: what it read since is read again, and adds nothing.
 SNAPSHOTS_APART = 6
@@ -137,7 +137,7 @@ class DeskWork:
         """Tell by the clock on the wall that no bucket closes any more."""
         if self._ticked_ms is None:
             self._ticked_ms = now_ms
-        if now_ms - self._ticked_ms < PULSE_MS:
+        if now_ms - self._ticked_ms < PULSE_MS + max(source.idle_ms for source in self.works.settings.sources.values()):
             return None
         self._ticked_ms = now_ms
         pulse = Pulse(at_ms=now_ms)

@@ -22,6 +22,8 @@ COUNT_MS, LOOK_MS = 10_000, 1_000
 #: Of a refused record so much is kept.
 MOST_BYTES = 256 * 1024
 NEVER_MS = -(2**62)
+#: So many records tell the time of a partition that goes on: one of them may be wrong.
+FEW = 3
 
 
 class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,10 +182,10 @@ class IngestWork:
         slow: list[tuple[Ingest, int]] = []
         for name, stage in self.stages.items():
             if now_ms - (self._came_ms or now_ms) >= self.works.settings.sources[name].idle_ms:
-                idle += self._move(stage, now_ms)
-            elif stage.frontier is not None and stage.last_ms is not None:
-                # The median of the last events lies half as many events back, which in a slow partition is minutes.
-                slow += self._move(stage, min(stage.last_ms, now_ms))
+                idle += self._move(stage, stage.clock(now_ms))
+            elif stage.last_ms is not None:
+                # The median of the last events lies half as many events back, and needs so many: in a slow partition those are minutes.
+                slow += self._move(stage, stage.clock(min(stage.last_ms, now_ms), FEW))
         if not idle and not slow:
             return []
         at_end = await self.works.logs.at_end(self.partition, self.offset)
@@ -195,9 +197,8 @@ class IngestWork:
         blocks += [stage.advance(frontier) for stage, frontier in slow if at_end]
         return [block for block in blocks if block is not None]
 
-    def _move(self, stage: Ingest, now_ms: int) -> list[tuple[Ingest, int]]:
+    def _move(self, stage: Ingest, clock: int | None) -> list[tuple[Ingest, int]]:
         """The stage and how far the clock moves it, where it does."""
-        clock = stage.clock(now_ms)
         if clock is None:
             return []
         frontier = (clock - self.works.settings.sources[stage.source].lateness_ms) // self.works.settings.bucket_ms

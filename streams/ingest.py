@@ -137,20 +137,22 @@ class Ingest:
         """The log's own time of the last record; None where it has none, or none came yet."""
         return self._last_ms
 
-    def clock(self, now_ms: int) -> int | None:
+    def clock(self, now_ms: int, least: int = 1) -> int | None:
         """Event time that a new event would have, were it as old on arrival as the last 21 were.
 
         Parameters
         ----------
         now_ms : int
             The log's own time, as that of its records, epoch ms.
+        least : int
+            Records that have to have told, unless an earlier owner of the partition knew.
 
         Returns
         -------
         int or None
-            Epoch ms; None while no record has told.
+            Epoch ms; None while too few records have told.
         """
-        return None if not len(self._skews) else now_ms + int(np.sort(self._skews)[len(self._skews) // 2])
+        return None if len(self._skews) < (least if self._frontier == NEVER else 1) else now_ms + int(np.sort(self._skews)[len(self._skews) // 2])
 
     def feed(self, lines: Sequence[bytes], first_offset: int | Ints, timestamps_ms: Ints | None = None) -> Ingested:
         """Take the next lines.

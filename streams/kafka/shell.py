@@ -180,7 +180,7 @@ class Shell(Generic[Out]):
             if work is None:
                 continue
             # Some may have been fetched before the seek.
-            new = [record for record in records if record.offset >= work.offset]
+            new = records if records[0].offset >= work.offset else [record for record in records if record.offset >= work.offset]
             if new:
                 await self._insist(partition, work.write, await self._aside(work.feed, new, now_ms))
         for partition, work in list(self._open.items()):

@@ -281,7 +281,7 @@ def assert_same_lines(found: list[bytes], expected: list[bytes]) -> None:
     """Hold two timelines against one another, and show the first difference by its place."""
     for number, (one, other) in enumerate(zip(found, expected, strict=False)):
         differing = list(differences(msgspec.json.decode(one), msgspec.json.decode(other)))
-        assert not differing, f"line {number}"
+        assert not differing, f"line {number}: {'; '.join(differing[:9])}"
     assert len(found) == len(expected)
     assert found == expected
 

@@ -44,9 +44,9 @@ def shop(seed: int) -> Cluster:
         if number == 50:
             now += 90_000
         topic = "errors" if chance.random() < 0.3 else "orders"
-        # What comes late is older than the pause: how much time is over for a partition in which little or nothing comes is the clock's
-        # to say, so that after a death, which takes time, an event from within the pause may still be in time.
-        ts = now - chance.randrange(0, 4_000) - (200_000 if chance.random() < 0.05 and number != 50 else 0)
+        # What comes late comes when each partition's time is known, and is older than the pause: how much time is over where little or
+        # nothing comes is the clock's to say, so that after a death, which takes time, an event may still be in time.
+        ts = now - chance.randrange(0, 4_000) - (200_000 if chance.random() < 0.1 and number > 50 else 0)
         order = {"event_id": f"{topic}-{number}", "ts": ts, "service": chance.choice("abcde"), "region": chance.choice(["eu", "us"]), "version": "1"}
         value = msgspec.json.encode(order)
         if ids and chance.random() < 0.1:
