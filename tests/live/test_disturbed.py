@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
@@ -43,9 +44,14 @@ class Trial:
         self.folder = folder
         shop = shops.a_shop(hours=hours)
         self.until_ms = shop.end_ms - TAIL_MS
-        self.case = shops.write(folder / "shop", shop, end_ms=shop.end_ms)
+        # Changes come first: at this pace a second in which nobody reads them is minutes, in which nothing was known of them.
+        self.case = shops.write(folder / "shop", replace(shop, deploys=[]), end_ms=shop.end_ms)
         shop_topics(broker, names, PARTITIONS)
         self.service = Service(broker, folder / "disturbed", names, CONFIG, store)
+        self.service.send(names.topic("deploys"), shop.deploys)
+        self.service.worker("--only", "changes")
+        until(lambda: self.service.end_of(self.service.topic("signals")) >= 2 * len(shop.deploys), "all changes are known")
+        self.service.processes.pop().end()
         self.producing = self.service.produce(self.case, str(speed))
         self.service.await_records(PARTITIONS)
 
