@@ -31,7 +31,7 @@ __all__ = ["INGEST_RECORDS", "Part", "open_store", "run_worker", "tune_memory"]
 log = structlog.get_logger()
 
 #: Records that ingest takes at once: few enough that the passes over them find them in the processor's cache.
-INGEST_RECORDS = 5_000
+INGEST_RECORDS = 2_000
 #: New objects between two looks for cycles, and how often older ones are looked at. A batch of records is some thousand objects without a
 #: cycle: as shipped (700, 10, 10), Python would go through all of them dozens of times before they are gone.
 COLLECT = (100_000, 50, 100)

@@ -1,36 +1,29 @@
 """Which ids the open buckets have seen, so that a copy counts once."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from rollguard.streams.rows import Ints
 
 __all__ = ["MAX_KINDS", "Seen"]
 
-#: Kinds of measurement that an event may carry: a bucket's number and their bits share an int64.
+#: Kinds of measurement that an event may carry: their bits fit an int64 with room to spare.
 MAX_KINDS = 28
-_KINDS = (1 << MAX_KINDS) - 1
-#: Ids of closed buckets are thrown away together, when there are so many times more ids than were left the last time, and so many more besides.
-TIMES, MANY = 3, 16_384
 
 
 class Seen:
     """Ids of the open buckets, each with the kinds of measurement that came with it.
 
-    A copy has the time of its original, so an id lives and dies with its bucket.
+    A copy has the time of its original, so an id lives and dies with its bucket, and is looked for there alone.
     """
 
-    __slots__ = ("_first", "_left", "_one", "_several")
+    __slots__ = ("_buckets",)
 
     def __init__(self, known: Iterable[tuple[str, int, int]] = ()) -> None:
-        # Nearly every id lives in one bucket: its bucket and kinds, as one number. The others stand aside, by id and bucket.
-        self._one: dict[str, int] = {}
-        self._several: dict[tuple[str, int], int] = {}
-        #: First bucket still open, as in `_one`; what lies before it is as good as forgotten.
-        self._first = -(2**62)
-        self._left = 0
+        self._buckets: dict[int, dict[str, int]] = {}
         for name, bucket, kinds in known:
-            self._meet(name, bucket, kinds)
+            self._buckets.setdefault(bucket, {})[name] = kinds
 
     def take(self, ids: Sequence[str], bucket: Ints, kinds: Ints) -> Ints:
         """Take events in order of arrival.
@@ -46,50 +39,40 @@ class Seen:
         (n,) int64
             Bits: which kinds come for the first time; 0 is a copy.
         """
-        batch = dict(zip(ids, (bucket << MAX_KINDS | kinds).tolist(), strict=True))
-        if len(batch) == len(ids) and self._one.keys().isdisjoint(batch):
-            self._one.update(batch)
+        if len(ids) == 0:
             return kinds
-        again = self._one.keys() & batch.keys()
-        again |= {name for name, times in Counter(ids).items() if times > 1}
-        for name in again:
-            del batch[name]
-        fresh = kinds.copy()
-        for at in [at for at, name in enumerate(ids) if name in again]:
-            fresh[at] = self._meet(ids[at], int(bucket[at]), int(kinds[at]))
-        self._one.update(batch)
+        first = int(bucket[0])
+        if (bucket == first).all():
+            return self._meet(first, ids, kinds)
+        order = np.argsort(bucket, kind="stable")
+        begins = np.flatnonzero(np.diff(bucket[order], prepend=bucket[order[0]] - 1)).tolist()
+        sorted_ids = [ids[at] for at in order.tolist()]
+        fresh = np.empty_like(kinds)
+        for begin, end in zip(begins, [*begins[1:], len(ids)], strict=True):
+            at = order[begin:end]
+            fresh[at] = self._meet(int(bucket[at[0]]), sorted_ids[begin:end], kinds[at])
         return fresh
 
     def forget(self, frontier: int) -> None:
         """Drop the ids of every bucket before the frontier."""
-        self._first = frontier << MAX_KINDS
-        if self._several or len(self._one) > TIMES * self._left + MANY:
-            self._drop()
-        aside, self._several = self._several, {}
-        for (name, bucket), kinds in aside.items():
-            # One that stood aside moves up when the bucket before it has closed.
-            if bucket >= frontier:
-                self._meet(name, bucket, kinds)
+        for bucket in [bucket for bucket in self._buckets if bucket < frontier]:
+            del self._buckets[bucket]
 
     def known(self) -> list[tuple[str, int, int]]:
         """List id, bucket and kinds, sorted."""
-        one = [(name, packed >> MAX_KINDS, packed & _KINDS) for name, packed in self._one.items() if packed >= self._first]
-        return sorted([*one, *((name, bucket, kinds) for (name, bucket), kinds in self._several.items())])
+        return sorted((name, bucket, kinds) for bucket, ids in self._buckets.items() for name, kinds in ids.items())
 
-    def _meet(self, name: str, bucket: int, kinds: int) -> int:
-        """Take one event; give what it brings that is new."""
-        packed = self._one.setdefault(name, bucket << MAX_KINDS)
-        if packed < self._first:
-            packed = self._one[name] = bucket << MAX_KINDS
-        if packed >> MAX_KINDS == bucket:
-            had = packed & _KINDS
-            self._one[name] = packed | kinds
-        else:
-            had = self._several.get((name, bucket), 0)
-            self._several[name, bucket] = had | kinds
-        return kinds & ~had
-
-    def _drop(self) -> None:
-        """Throw away the ids of closed buckets."""
-        self._one = {name: packed for name, packed in self._one.items() if packed >= self._first}
-        self._left = len(self._one)
+    def _meet(self, bucket: int, ids: Sequence[str], kinds: Ints) -> Ints:
+        """Take events of one bucket; give what they bring that is new."""
+        seen = self._buckets.setdefault(bucket, {})
+        told = kinds.tolist()
+        batch = dict(zip(ids, told, strict=True))
+        if len(batch) == len(ids) and seen.keys().isdisjoint(batch):
+            seen.update(batch)
+            return kinds
+        fresh = []
+        for name, each in zip(ids, told, strict=True):
+            had = seen.get(name, 0)
+            fresh.append(each & ~had)
+            seen[name] = had | each
+        return np.array(fresh, dtype=np.int64)
