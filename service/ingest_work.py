@@ -194,7 +194,7 @@ class IngestWork:
         # Only a member of the group may say that nothing came: a commit is refused to anyone else.
         await self._commit()
         blocks = [stage.silence(frontier) if at_end else stage.unread(frontier) for stage, frontier in idle]
-        blocks += [stage.advance(frontier) for stage, frontier in slow if at_end]
+        blocks += [stage.clocked(frontier) for stage, frontier in slow if at_end]
         return [block for block in blocks if block is not None]
 
     def _move(self, stage: Ingest, clock: int | None) -> list[tuple[Ingest, int]]:

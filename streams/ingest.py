@@ -228,9 +228,9 @@ class Ingest:
         """
         return self._still(frontier, "silent")
 
-    def advance(self, frontier: int) -> Block | None:
+    def clocked(self, frontier: int) -> Block | None:
         """Close the buckets before a frontier that the log's own time tells, at the end of a log that goes on. Else as `silence`."""
-        return self._still(frontier, "advance")
+        return self._still(frontier, "clock")
 
     def unread(self, frontier: int) -> Block | None:
         """Close the buckets before a frontier: the log could not be read, what did not come is unknown. Else as `silence`."""

@@ -35,7 +35,7 @@ class _Lane(msgspec.Struct, kw_only=True):
     digests: dict[int, bytes] = {}
 
     def say(self, since: int, end: int, why: Why) -> None:
-        if why == "advance" or since >= end:
+        if why in {"advance", "clock"} or since >= end:
             return
         if self.spans and self.spans[-1][1:] == (since, why):
             since = self.spans.pop()[0]

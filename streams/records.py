@@ -14,7 +14,7 @@ from rollguard.streams.watermark import NEVER
 
 __all__ = ["Block", "Closed", "DeadLetter", "IngestCounts", "Ingested", "Partitions", "Resume", "SnapshotError", "Vacant", "Why", "rescaled"]
 
-Why = Literal["advance", "silent", "unread"]
+Why = Literal["advance", "clock", "silent", "unread"]
 
 
 class SnapshotError(RollguardError):
@@ -97,8 +97,8 @@ class Block:
     since, frontier : int
         It closes the buckets from `since` up to, not with, `frontier`; of every earlier one the partition has spoken before.
     why : str
-        Why the frontier moved: events came (`advance`), the reader stands at the end of the log (`silent`: no event is a true
-        zero), or the log could not be read (`unread`: no event says nothing).
+        Why the frontier moved: events came (`advance`), or so few that the log's own time says more (`clock`), the reader stands at the end
+        of the log (`silent`: no event is a true zero), or the log could not be read (`unread`: no event says nothing).
     keys : tuple of keys
         Label values, ascending; `key` is a place in it.
     bucket, measure, key, bin, value : (n,) int64, int16, int32, int16, int64

@@ -59,7 +59,7 @@ def logs(draw: st.DrawFn) -> list[list[Block]]:
             cells: dict[Cell, int] = draw(
                 st.dictionaries(st.tuples(st.integers(since, max(since, end - 1)), st.integers(0, 3), KEYS, st.integers(-1, 1)), st.integers(1, 9), max_size=5)
             )
-            why: Why = draw(st.sampled_from(["advance", "advance", "silent", "unread"]))
+            why: Why = draw(st.sampled_from(["advance", "advance", "clock", "silent", "unread"]))
             blocks.append(block_of(place, since, end, cells if since < end else {}, why))
             since = end
         found.append(blocks)
