@@ -13,6 +13,8 @@ __all__ = ["Quality", "quality_of"]
 MINUTE_MS = 60_000
 #: The last minutes of data that must be whole before anything is done.
 WHOLE_MIN = 2
+#: When every source is silent for so long, beyond what it takes to call a partition silent, that is one broken pipe.
+ALL_SILENT_S = 30
 #: Late events and refused lines make a metric uncertain from this share of the last minutes' events on, if they are so many.
 DOUBT_MIN, DOUBT_SHARE, DOUBT_LEAST = 5, 0.1, 5.0
 
@@ -79,14 +81,14 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
             notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
         elif mostly:
             notes.append(f"{metric}: {since.silent} of the {since.buckets} buckets since its onset are without any event")
-    if _all_silent(books, settings, bucket, whole):
-        notes.append(f"no source at all has had an event in the last {WHOLE_MIN} min: the pipe that brings events is more likely broken than the shop")
+    if _all_silent(books, settings, bucket, max(ALL_SILENT_S * 1000 // settings.bucket_ms, 1)):
+        notes.append(f"no source at all has had an event in the last {ALL_SILENT_S} s: the pipe that brings events is more likely broken than the shop")
     if feed_silent:
         notes.append("changes: the feed is silent, so what changed is unknown")
     return Quality(tuple(doubtful), tuple(silent), tuple(notes))
 
 
-def _all_silent(books: Books, settings: Settings, bucket: int, whole: int) -> bool:
-    """Whether every source that was ever seen has been silent for the last minutes."""
-    sums = [books.window(metric, bucket - whole + 1, bucket) for metric in settings.metrics if books.series(metric)]
+def _all_silent(books: Books, settings: Settings, bucket: int, last: int) -> bool:
+    """Whether every source that was ever seen has been silent for the last buckets."""
+    sums = [books.window(metric, bucket - last + 1, bucket) for metric in settings.metrics if books.series(metric)]
     return len(settings.sources) > 1 and bool(sums) and all(0 < each.buckets == each.silent for each in sums)
