@@ -36,7 +36,7 @@ __all__ = ["Finding", "findings", "settings_of", "tell_findings"]
 
 State = Literal["ok", "note", "mend"]
 #: Stages that read in a consumer group.
-GROUPS = ("ingest",)
+GROUPS = ("ingest", "detect", "desk", "changes")
 DATABASE_S = 5
 _STYLES: dict[State, str] = {"ok": "green", "note": "yellow", "mend": "bold red"}
 

@@ -88,7 +88,8 @@ def test_from_nothing_to_nothing_to_mend(shop: Shop) -> None:
     assert found[f"topic {shop.names.topic('orders')}"] == [("note", "3 partitions, no record yet")]
     assert found[f"topic {shop.names.prefix}.signals"] == [("ok", "as it should be")]
     assert found["brokers"] == [("ok", "1 broker, reached with PLAINTEXT")]
-    assert found[f"group {shop.names.group}.ingest"] == [("ok", "may be joined")]
+    for stage in ("ingest", "detect", "desk", "changes"):
+        assert found[f"group {shop.names.group}.{stage}"] == [("ok", "may be joined")]
     assert not (shop.folder / "shop.db").exists()
 
 
@@ -172,7 +173,7 @@ def test_each_permission_that_is_missing_is_found_and_none_when_all_are_there(sh
     mend = shop.to_mend()
     assert set(mend) == {f"topic {shop.names.topic(name)}" for name in (*SOURCES, "deploys")} | {
         f"topic {shop.names.prefix}.{name}" for name in ("blocks", "signals", "commands", "deadletter")
-    } | {f"group {shop.names.group}.ingest"}
+    } | {f"group {shop.names.group}.{stage}" for stage in ("ingest", "detect", "desk", "changes")}
     assert all("not allowed" in text and "kafka-acls" in text for text in mend.values())
     shop.log_in()
     allow = shop.broker.allow
