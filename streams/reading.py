@@ -1,6 +1,8 @@
 """Lines to the values of fields: strict JSON, a batch at a time, and every good line whatever stands around it."""
 
+import datetime
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -40,7 +42,7 @@ class Reader:
         As for `Decoder`.
     """
 
-    __slots__ = ("_any", "_decode", "_expressions", "_fields", "_lax", "_max_bytes", "_needles", "_part", "_shape")
+    __slots__ = ("_any", "_decode", "_expressions", "_fields", "_lax", "_max_bytes", "_needles", "_part", "_shape", "_simple")
 
     def __init__(self, fields: Sequence[Field], max_bytes: int, *, lax: bool) -> None:
         self._fields = tuple(fields)
@@ -52,6 +54,7 @@ class Reader:
         ways = [field.keys for field in self._fields]
         direct = not self._expressions and not any(way[: len(other)] == other for way in ways for other in ways if way is not other)
         self._shape = Shape(self._fields, ways if direct else [(f"f{at}",) for at in range(len(ways))])
+        self._simple = not lax and direct and all(field.use != "sieve" for field in self._fields)
         self._any = _decoder_of(None if lax else self._part.top())
         self._decode: Callable[[bytes], Any] = self._decode_slowly if lax or not direct else msgspec.json.Decoder(self._shape.record).decode
 
@@ -75,7 +78,8 @@ class Reader:
         """
         records, index = self._records(lines, refused)
         columns, present = self._shape.columns(records)
-        return columns, index, self._suspicious(lines, present, index)
+        good = lines if len(index) == len(lines) else [lines[at] for at in index.tolist()]
+        return columns, index, self._suspicious(good, present, columns)
 
     def _records(self, lines: Sequence[bytes], refused: dict[int, Why]) -> tuple[list[Any], Ints]:
         """Decode; on a refusal go on behind it, so that no line is read twice."""
@@ -144,13 +148,15 @@ class Reader:
         found = list(zip(self._fields, self._find(event), strict=True)) if isinstance(event, dict) else []
         return explain(line, event, found, self._max_bytes, str(error))
 
-    def _suspicious(self, lines: Sequence[bytes], present: dict[str, int], index: Ints) -> dict[int, Why]:
+    def _suspicious(self, good: Sequence[bytes], present: Counter[str], columns: list[list[Any]]) -> dict[int, Why]:
         """Events whose line is not UTF-8, too deep, or holds a key twice, which the decoder lets pass where it does not read.
 
         Judged for the whole batch first: as many names of keys as there are values, and hardly more brackets than events.
         """
-        good = lines if len(index) == len(lines) else [lines[at] for at in index.tolist()]
         text = b"\n".join(good)
+        # A key or a text has two quotes at least: with no more of them than what was read has, nothing else stands in any line.
+        if self._simple and text.count(b'"') == 2 * (present.total() + sum(map(_texts, columns))) and all_utf8(text):
+            return {}
         flat = text.count(b"{") + text.count(b"[") < len(good) + MAX_DEPTH or not any(map(many_brackets, good))
         sound = flat and all_utf8(text)
         hidden = has_escaped_key(text)
@@ -179,6 +185,12 @@ def _decoder_of(keys: frozenset[str] | None) -> Callable[[bytes], Any]:
         return {key: value for key, value in zip(names, values, strict=True) if value is not msgspec.UNSET}
 
     return read
+
+
+def _texts(column: list[Any]) -> int:
+    """How many of some values were written in quotes."""
+    kinds = list(map(type, column))
+    return kinds.count(str) + kinds.count(datetime.datetime)
 
 
 def _from_text(field: Field, value: object) -> object:

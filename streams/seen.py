@@ -65,13 +65,14 @@ class Seen:
     def _meet(self, bucket: int, ids: Sequence[str], kinds: Ints) -> Ints:
         """Take events of one bucket; give what they bring that is new."""
         seen = self._buckets.setdefault(bucket, {})
-        told = kinds.tolist()
-        batch = dict(zip(ids, told, strict=True))
+        # Mostly all events of a source measure the same.
+        alike = bool((kinds == kinds[0]).all())
+        batch = dict.fromkeys(ids, int(kinds[0])) if alike else dict(zip(ids, kinds.tolist(), strict=True))
         if len(batch) == len(ids) and seen.keys().isdisjoint(batch):
             seen.update(batch)
             return kinds
         fresh = []
-        for name, each in zip(ids, told, strict=True):
+        for name, each in zip(ids, kinds.tolist(), strict=True):
             had = seen.get(name, 0)
             fresh.append(each & ~had)
             seen[name] = had | each
