@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +30,9 @@ PAGED_MS, PATIENCE_S = 2 * shops.MINUTE_MS, 300.0
 class Shop:
     """A shop whose past hours stand in the topics, and which goes on as long as the block runs."""
 
-    def __init__(self, broker: Broker, names: Names, partitions: int) -> None:
+    def __init__(self, broker: Broker, names: Names) -> None:
         self.names = names
         self.bootstrap = broker.bootstrap
-        self.partitions = partitions
         self.open = {"orders", "errors", "deliveries"}
         self.sent: dict[str, list[int]] = {source: [] for source in self.open}
         self.over = threading.Event()
@@ -75,10 +73,9 @@ class Shop:
                     continue
                 name = f"{source}-{later_ms}-{number}"
                 value = event.fields | {"ts": event.ts_ms + shift_ms, "event_id": name}
-                place = zlib.crc32(name.encode()) % self.partitions
-                await producer.send(
-                    self.names.topic(source), msgspec.json.encode(value), partition=place, timestamp_ms=min(event.arrival_ms + shift_ms, self.now_ms)
-                )
+                stamp_ms = min(event.arrival_ms + shift_ms, self.now_ms)
+                # Keyed, as producers do: which partition that is they find out themselves.
+                await producer.send(self.names.topic(source), msgspec.json.encode(value), key=name.encode(), timestamp_ms=stamp_ms)
                 self.sent[source].append(event.ts_ms + shift_ms)
             await producer.flush()
 
@@ -87,7 +84,7 @@ class Shop:
 def open_shop(broker: Broker, names: Names, folder: Path) -> Iterator[tuple[Shop, Service]]:
     """A shop that goes on, and a worker that has come up to the present."""
     shop_topics(broker, names, partitions=4)
-    shop = Shop(broker, names, partitions=4)
+    shop = Shop(broker, names)
     shop.write_past()
     going = threading.Thread(target=shop.go_on)
     with Service(broker, folder, names, CONFIG) as service:
@@ -146,7 +143,6 @@ def test_partitions_that_are_added_while_it_runs_are_no_drop(broker: Broker, nam
     with open_shop(broker, names, tmp_path) as (shop, service):
         for source in sorted(shop.open):
             broker.add_partitions(names.topic(source), 8)
-        shop.partitions = 8
         grown_ms = shop.now_ms
         service.await_frontier(grown_ms + 3 * shops.MINUTE_MS, seconds=PATIENCE_S)
         assert service.timeline(shop.now_ms) == []
