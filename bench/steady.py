@@ -1,9 +1,9 @@
 """A worker under a steady load: how long from an event to its signal, and whether memory and lag stay flat. Linux, for it reads /proc.
 
-    python -P bench/steady.py 5000 2      event to signal
-    python -P bench/steady.py 2000 10     soak
+    python -P bench/steady.py 5000 2 [AGE_MS]      event to signal
+    python -P bench/steady.py 2000 10 [AGE_MS]     soak
 
-Events come on the clock of the wall to 3 topics of 4 partitions; one real worker with SQLite runs beside them. Needs Java and Maven, or
+Events are AGE_MS old on arrival (mean; 300 unless told), some a few times that. They come on the clock of the wall to 3 topics of 4 partitions; one real worker with SQLite runs beside them. Needs Java and Maven, or
 ROLLGUARD_TEST_KAFKA=host:port.
 """
 
@@ -45,10 +45,11 @@ TURN_MS = 50
 class Load:
     """Writes events until it is over."""
 
-    def __init__(self, bootstrap: str, topics: dict[str, str], rate: int) -> None:
+    def __init__(self, bootstrap: str, topics: dict[str, str], rate: int, age_ms: float) -> None:
         self.bootstrap = bootstrap
         self.topics = topics
         self.rate = rate
+        self.age_ms = age_ms
         self.over = threading.Event()
         self.sent = 0
         self.thread = threading.Thread(target=lambda: asyncio.run(self._write()))
@@ -64,8 +65,7 @@ class Load:
                     source = sources[number * 7919 % len(sources)]
                     event = {
                         "event_id": f"{source}-{number}",
-                        # As old on arrival as events are: a second and a half, some a few more.
-                        "ts": time.time_ns() // 1_000_000 - int(min(chance.exponential(1500), 15_000)),
+                        "ts": time.time_ns() // 1_000_000 - int(min(chance.exponential(self.age_ms), 15_000)),
                         "service": SERVICES[number % len(SERVICES)],
                         "region": REGIONS[number // 7 % len(REGIONS)],
                         "version": f"4.1.{number % 3}",
@@ -113,7 +113,7 @@ def tell(minutes: float, service: Service, load: Load, samples: npt.NDArray[np.f
     """Print what was measured."""
     rate = load.rate
     settings = service.settings
-    print(f"python -P bench/steady.py {rate} {minutes:g}")
+    print(f"python -P bench/steady.py {rate} {minutes:g} {load.age_ms:g}")
     print(f"Python {platform.python_version()}, {platform.machine()}; {load.sent:,} events at {rate:,} a second over {minutes:g} minutes\n")
     bar_s = (settings.bucket_ms + settings.sources["orders"].lateness_ms) / 1000 + 1
     p50, p99 = np.percentile(delays, [50, 99])
@@ -128,12 +128,12 @@ def tell(minutes: float, service: Service, load: Load, samples: npt.NDArray[np.f
 
 def main() -> None:
     """Run, and print."""
-    rate, minutes = int(sys.argv[1]), float(sys.argv[2])
+    rate, minutes, age_ms = int(sys.argv[1]), float(sys.argv[2]), float((*sys.argv[3:], 300)[0])
     names = fresh_names()
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as broker:
         shop_topics(broker, names, PARTITIONS)
         with Service(broker, Path(folder) / "service", names) as service:
-            load = Load(broker.bootstrap, {source: names.topic(source) for source in SHARES}, rate)
+            load = Load(broker.bootstrap, {source: names.topic(source) for source in SHARES}, rate, age_ms)
             load.thread.start()
             try:
                 worker = service.ready()
