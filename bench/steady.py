@@ -3,8 +3,8 @@
     python -P bench/steady.py 5000 2 [AGE_MS]      event to signal
     python -P bench/steady.py 2000 10 [AGE_MS]     soak
 
-Events are AGE_MS old on arrival (mean; 300 unless told), some a few times that. They come on the clock of the wall to 3 topics of 4 partitions; one real worker with SQLite runs beside them. Needs Java and Maven, or
-ROLLGUARD_TEST_KAFKA=host:port.
+Events are AGE_MS old on arrival (mean; 300 unless told), some a few times that. They come on the clock of the wall to 3 topics of 4 partitions; one
+real worker with SQLite runs beside them. Needs Java and Maven, or ROLLGUARD_TEST_KAFKA=host:port.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def tell(minutes: float, service: Service, load: Load, samples: npt.NDArray[np.f
 
 def main() -> None:
     """Run, and print."""
-    rate, minutes, age_ms = int(sys.argv[1]), float(sys.argv[2]), float((*sys.argv[3:], 300)[0])
+    rate, minutes, age_ms = int(sys.argv[1]), float(sys.argv[2]), float((*sys.argv[3:], "300")[0])
     names = fresh_names()
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as broker:
         shop_topics(broker, names, PARTITIONS)
