@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,17 @@ def test_what_cannot_be_counted_is_put_away_and_stops_nothing(broker: Broker, na
     figure(f"refused: {', '.join(reasons)}")
     assert len(set(reasons)) == len(bad)
     assert all(each["detail"] for each in headers)
+
+
+def test_a_worker_waits_for_topics_that_are_missing_and_says_so_once(broker: Broker, names: Names, tmp_path: Path) -> None:
+    with Service(broker, tmp_path / "live", names) as service:
+        worker = service.worker()
+        until(lambda: "waiting_for_kafka" in worker.said, "what it waits for")
+        told = next(line for line in worker.said.splitlines() if "waiting_for_kafka" in line)
+        assert names.topic("deliveries") in told
+        # Longer than its first pauses are together.
+        time.sleep(4.0)
+        shop_topics(broker, names)
+        until(lambda: worker.ready, "it goes on by itself")
+        assert worker.said.count("waiting_for_kafka") == 1
+        assert worker.end() == 0
