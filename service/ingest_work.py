@@ -22,8 +22,6 @@ COUNT_MS, LOOK_MS = 10_000, 1_000
 #: Of a refused record so much is kept.
 MOST_BYTES = 256 * 1024
 NEVER_MS = -(2**62)
-#: So many records tell the time of a partition that goes on: one of them may be wrong.
-FEW = 3
 
 
 class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,8 +182,8 @@ class IngestWork:
             if now_ms - (self._came_ms or now_ms) >= self.works.settings.sources[name].idle_ms:
                 idle += self._move(stage, stage.clock(now_ms))
             elif stage.last_ms is not None:
-                # The median of the last events lies half as many events back, and needs so many: in a slow partition those are minutes.
-                slow += self._move(stage, stage.clock(min(stage.last_ms, now_ms), FEW))
+                # The median of the last 21 events lies ten events back, and needs so many: in a slow partition those are minutes.
+                slow += self._move(stage, stage.clock(min(stage.last_ms, now_ms)))
         if not idle and not slow:
             return []
         at_end = await self.works.logs.at_end(self.partition, self.offset)

@@ -25,6 +25,8 @@ __all__ = ["Ingest"]
 MANY_KEYS = 8192
 #: Before every bucket that can be.
 FIRST = 0
+#: From so many records on the median tells how old events are on arrival.
+FEW = 3
 
 
 class _Point(msgspec.Struct, frozen=True):
@@ -137,22 +139,24 @@ class Ingest:
         """The log's own time of the last record; None where it has none, or none came yet."""
         return self._last_ms
 
-    def clock(self, now_ms: int, least: int = 1) -> int | None:
+    def clock(self, now_ms: int) -> int | None:
         """Event time that a new event would have, were it as old on arrival as the last 21 were.
 
         Parameters
         ----------
         now_ms : int
             The log's own time, as that of its records, epoch ms.
-        least : int
-            Records that have to have told, unless an earlier owner of the partition knew.
 
         Returns
         -------
         int or None
-            Epoch ms; None while too few records have told.
+            Epoch ms; None while no record has told.
         """
-        return None if len(self._skews) < (least if self._frontier == NEVER else 1) else now_ms + int(np.sort(self._skews)[len(self._skews) // 2])
+        skews = np.sort(self._skews)
+        if not len(skews):
+            return None
+        # Of one or two nobody can say which clock is wrong: time goes no further than the one that is behind.
+        return now_ms + int(skews[0 if len(skews) < FEW else len(skews) // 2])
 
     def feed(self, lines: Sequence[bytes], first_offset: int | Ints, timestamps_ms: Ints | None = None) -> Ingested:
         """Take the next lines.

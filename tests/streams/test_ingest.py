@@ -558,3 +558,13 @@ def test_every_process_gives_the_same_bytes() -> None:
 
     assert output("1") == output("2")
     assert int(output("3").split()[1]) > 5
+
+
+@given(st.lists(st.integers(-3_600_000, 600_000), min_size=1, max_size=30))
+def test_the_clock_is_that_of_most_events_and_of_one_or_two_that_which_is_behind(skews: list[int]) -> None:
+    stage = Ingest(SETTINGS, "orders", 0)
+    stamps = [START + 4_000_000 + 1000 * number for number in range(len(skews))]
+    lines = [line(order(number, stamp + skew)) for number, (stamp, skew) in enumerate(zip(stamps, skews, strict=True))]
+    stage.feed(lines, 0, np.array(stamps, dtype=np.int64))
+    last = skews[-21:]
+    assert stage.clock(0) == (min(last) if len(last) < 3 else sorted(last)[len(last) // 2])

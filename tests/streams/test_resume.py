@@ -50,7 +50,7 @@ class Story:
     @staticmethod
     def look(stage: Ingest, now_ms: int) -> list[Block]:
         """What the service does when a partition stands at its end."""
-        clock = stage.clock(now_ms, 3)
+        clock = stage.clock(now_ms)
         if clock is None:
             return []
         block = stage.clocked((clock - LATENESS) // BUCKET)
