@@ -34,7 +34,7 @@ log = structlog.get_logger()
 INGEST_RECORDS = 2_000
 #: New objects between two looks for cycles, and how often older ones are looked at. A batch of records is some thousand objects without a
 #: cycle: as shipped (700, 10, 10), Python would go through all of them dozens of times before they are gone.
-COLLECT = (100_000, 50, 100)
+COLLECT = (100_000, 10, 10)
 
 
 class Part(StrEnum):
