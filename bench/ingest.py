@@ -26,7 +26,7 @@ import msgspec
 from aiokafka import TopicPartition
 
 from rollguard.config import Kafka, Layer, Settings, default_text, load_layers
-from rollguard.service import INGEST_RECORDS, IngestWorks, tune_memory
+from rollguard.service import IngestWorks, tune_memory
 from rollguard.streams.kafka import Access, KafkaLogs, Shell, group_of
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -103,7 +103,7 @@ async def ours(access: Access, settings: Settings, topic: str, events: int, part
     ):
         consumer.assign(places)
         works = IngestWorks(settings, KafkaLogs(access, consumer, producer, admin, group))
-        shell = Shell(consumer, works, now_ms=lambda: time.time_ns() // 1_000_000, most_records=INGEST_RECORDS)
+        shell = Shell(consumer, works, now_ms=lambda: time.time_ns() // 1_000_000, most_records=IngestWorks.MOST_RECORDS)
         shell.assigned(places)
         tune_memory()
         began = time.process_time()

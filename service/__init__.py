@@ -6,10 +6,9 @@ from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
 from rollguard.service.ingest_work import IngestWork, IngestWorks
 from rollguard.service.logs import set_up_logs
 from rollguard.service.present import lateness_of
-from rollguard.service.worker import INGEST_RECORDS, Part, open_store, run_worker, tune_memory
+from rollguard.service.worker import Part, open_store, run_worker, tune_memory
 
 __all__ = [
-    "INGEST_RECORDS",
     "DeskWork",
     "DeskWorks",
     "DetectStage",

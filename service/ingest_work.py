@@ -51,6 +51,9 @@ class IngestWorks:
     logs : Logs
     """
 
+    #: Records to be taken at once: few enough that the passes over them find them in the processor's cache.
+    MOST_RECORDS = 2_000
+
     def __init__(self, settings: Settings, logs: Logs) -> None:
         self.settings = settings
         self.logs = logs

@@ -26,12 +26,10 @@ from rollguard.service.stages import StageService, now_ms
 from rollguard.store import Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
 
-__all__ = ["INGEST_RECORDS", "Part", "open_store", "run_worker", "tune_memory"]
+__all__ = ["Part", "open_store", "run_worker", "tune_memory"]
 
 log = structlog.get_logger()
 
-#: Records that ingest takes at once: few enough that the passes over them find them in the processor's cache.
-INGEST_RECORDS = 2_000
 #: New objects between two looks for cycles, and how often older ones are looked at. A batch of records is some thousand objects without a
 #: cycle: as shipped (700, 10, 10), Python would go through all of them dozens of times before they are gone.
 COLLECT = (100_000, 10, 10)
@@ -125,7 +123,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     metrics = Metrics(settings)
     topics = tuple(sorted({source.topic for source in settings.sources.values()}))
     known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
-        "ingest": (topics, INGEST_RECORDS, lambda logs: IngestWorks(settings, logs)),
+        "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
         "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms)),
         "desk": ((own.signals.name,), 500, lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
     }
