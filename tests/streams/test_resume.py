@@ -13,8 +13,9 @@ from rollguard.streams import Block, Ingest, Resume
 from tests.streams.test_ingest import BUCKET, FIRST, LATENESS, SETTINGS, START, order, rows
 from tests.streams.test_ingest import line as line_of
 
-#: Steps of a story: an event so much later than the last, as late as that; or a time without one.
-STEPS = st.lists(st.tuples(st.integers(0, 9_000), st.integers(0, 3 * LATENESS), st.booleans()), min_size=1, max_size=70)
+#: Steps of a story: an event so much later than the last, as late as that; or a time without one. None is later than `lateness`: whoever goes on
+#: knows the usual age of events from one number, so that of those it may judge otherwise where the clock moves a slow partition.
+STEPS = st.lists(st.tuples(st.integers(0, 9_000), st.integers(0, LATENESS), st.booleans()), min_size=1, max_size=70)
 
 
 class Story:
