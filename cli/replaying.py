@@ -47,13 +47,16 @@ def _of_topics(since: str, until: str | None, config: Path | None, mode: Mode | 
     if mode is not None:
         settings = settings.model_copy(update={"mode": mode})
     start_ms = moment_ms("--from", since)
-    end_ms = round(datetime.now(UTC).timestamp() * 1000) if until is None else moment_ms("--to", until)
-    if end_ms <= start_ms:
+    now_ms = round(datetime.now(UTC).timestamp() * 1000)
+    end_ms = None if until is None else moment_ms("--to", until)
+    if end_ms is not None and end_ms <= start_ms:
         raise UsageError(f"--to {until}: not after --from {since}.")
+    if end_ms is not None and end_ms > now_ms:
+        raise UsageError(f"--to {until}: not yet. Expected: a time that is over, or none: then all that the topics hold.")
     quiet_client_logs()
     with open_window(settings, Access(settings.kafka), start_ms) as window:
         replayed = Replay(settings, window.events, window.changes, start_ms=window.start_ms, end_ms=end_ms)
-        name = f"{rfc3339(window.start_ms)}--{rfc3339(end_ms)}"
+        name = f"{rfc3339(window.start_ms)}--{rfc3339(now_ms if end_ms is None else end_ms)}"
         return with_progress("replaying topics", lambda report: run_replay(name, replayed, report, notes=window.notes))
 
 
@@ -66,7 +69,7 @@ def replay(
     since: Annotated[
         str | None, typer.Option("--from", help="Instead of a case: the topics of the config from this event time on, RFC 3339.", metavar="TIME")
     ] = None,
-    until: Annotated[str | None, typer.Option("--to", help="With --from: up to this event time. [default: now]", metavar="TIME")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="With --from: up to this event time. [default: all that the topics hold]", metavar="TIME")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write timeline.jsonl, incidents.jsonl and summary.json into this folder.", metavar="DIR")
     ] = None,

@@ -250,7 +250,8 @@ class Replay:
                     yield from speak(ingest.unread(reached))
             if on_progress is not None:
                 on_progress(self._progress(merger))
-        # Without a stated end nothing is known of the time after the last watermark: those buckets stay open.
+        # Without a stated end nothing is known of the time after the last watermark: those buckets stay open. That topics hold nothing
+        # newer is no sign that nothing happened since.
         if self.end_ms is not None:
             end = self.end_ms // self.settings.bucket_ms
             for each in self.lanes:

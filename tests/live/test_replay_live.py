@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def test_topics_are_replayed_as_the_files_they_were_filled_from(rollguard: Rollg
     early = rfc3339(SHOP.onset_ms - shops.MINUTE_MS) or ""
     told = rollguard("replay", "--from", FROM, "--to", early, "-c", config, "--json")
     assert msgspec.json.decode(told.out)["incidents"] == []
+
+
+def test_the_end_of_what_topics_hold_is_no_stop_of_orders(rollguard: Rollguard, service: Service, tmp_path: Path) -> None:
+    well = replace(SHOP, events={source: [event for event in events if event.ts_ms < SHOP.onset_ms] for source, events in SHOP.events.items()})
+    service.produce(shops.write(tmp_path / "well", well, end_ms=SHOP.onset_ms), "max").done()
+    told = rollguard("replay", "--from", FROM, "-c", str(service.path()), "--json")
+    found = msgspec.json.decode(told.out)
+    assert found["incidents"] == []
+    assert found["summary"]["sources"]["orders"]["kept"] > 1000
+
+
+def test_a_time_that_is_not_over_cannot_be_replayed(rollguard: Rollguard, service: Service) -> None:
+    told = rollguard("replay", "--from", FROM, "--to", "2099-01-01T00:00:00Z", "-c", str(service.path()))
+    assert told.code == 2
+    assert "not yet" in told.err
 
 
 def test_what_cannot_be_read_of_topics_is_told_and_counted(rollguard: Rollguard, service: Service) -> None:
