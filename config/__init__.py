@@ -14,7 +14,6 @@ from rollguard.config.model import (
     FieldPath,
     Http,
     Kafka,
-    Kind,
     Labels,
     Metric,
     Mode,
@@ -27,9 +26,10 @@ from rollguard.config.model import (
     Source,
     SslContext,
     Store,
-    Worse,
 )
 from rollguard.config.places import split_holidays
+from rollguard.config.response import Gate, Heartbeat, Pager, Person, Planned, Respond, Storm, Target, folded
+from rollguard.config.values import Kind, Worse
 
 __all__ = [
     "Accept",
@@ -39,6 +39,8 @@ __all__ = [
     "ConfigError",
     "Epoch",
     "FieldPath",
+    "Gate",
+    "Heartbeat",
     "Http",
     "Kafka",
     "Kind",
@@ -50,16 +52,23 @@ __all__ = [
     "Model",
     "MoneyClock",
     "Node",
+    "Pager",
+    "Person",
     "Place",
+    "Planned",
     "Policy",
+    "Respond",
     "RollguardError",
     "Service",
     "Settings",
     "Source",
     "SslContext",
     "Store",
+    "Storm",
+    "Target",
     "Worse",
     "default_text",
+    "folded",
     "format_duration",
     "load",
     "load_layers",

@@ -10,7 +10,8 @@ import msgspec
 from rollguard.config.document import Node
 from rollguard.config.errors import Mistake, shown
 from rollguard.config.explain import mistake_at
-from rollguard.config.model import RIVER_MODEL, RIVER_MODELS, Accept, Kafka, Labels, Metric, Place, Settings, Source, Store, near_model
+from rollguard.config.model import Accept, Kafka, Labels, Metric, Place, Settings, Source, Store
+from rollguard.config.values import RIVER_MODEL, RIVER_MODELS, near_model
 
 RESERVED = ("id", "ts")  # fields that mean something by themselves
 OWN_TOPICS = ("blocks", "signals", "commands", "deadletter")  # behind `kafka.prefix`
@@ -35,7 +36,7 @@ def inconsistencies(settings: Settings, root: Node, *, broken: frozenset[str]) -
     """
     named = {section: _names(root, section) for section in ("sources", "metrics")}
     if settings.places and "labels" not in broken and Place.LABEL not in settings.labels.watched:
-        yield mistake_at(root, ("places",), f"there is no watched label '{Place.LABEL}', whose values places are", expected=_list(settings.labels.watched))
+        yield mistake_at(root, ("places",), f"there is no watched label '{Place.LABEL}', whose values places are", expected=listed(settings.labels.watched))
     if "labels" not in broken:
         yield from _labels(settings, root)
     for section in ("sources", "metrics"):
@@ -83,7 +84,7 @@ def _labels(settings: Settings, root: Node) -> Iterator[Mistake]:
     for name, values in labels.keep.items():
         path = ("labels", "keep", name)
         if name not in labels.watched:
-            yield mistake_at(root, path, f"'{name}' is no watched label", expected=_list(labels.watched), known=labels.watched, word=name)
+            yield mistake_at(root, path, f"'{name}' is no watched label", expected=listed(labels.watched), known=labels.watched, word=name)
         if Labels.OTHER in values:
             yield mistake_at(root, path, f"'{Labels.OTHER}' is the name of the rest", expected="a value of the label")
         if len(set(values)) > labels.max_values:
@@ -107,7 +108,7 @@ def _metric(settings: Settings, root: Node, name: str, metric: Metric, *, source
         return
     for key, source in (("source", metric.source), ("against", metric.against)):
         if source is not None and source not in sources:
-            yield mistake_at(root, (*path, key), f"there is no source {shown(source)}", expected=_list(sources), known=sources, word=source)
+            yield mistake_at(root, (*path, key), f"there is no source {shown(source)}", expected=listed(sources), known=sources, word=source)
     if metric.kind == "ratio" and metric.against == metric.source:
         yield mistake_at(root, (*path, "against"), "the same as source, but a ratio is k / (k + n) of two sources", expected="the source of the other trials")
     if metric.kind == "ratio" and "labels" not in broken:
@@ -115,7 +116,7 @@ def _metric(settings: Settings, root: Node, name: str, metric: Metric, *, source
         for place, label in enumerate(metric.on):
             if label not in watched:
                 known = () if label in settings.labels.compare else watched
-                yield mistake_at(root, (*path, "on", place), f"'{label}' is no watched label", expected=_list(watched), known=known, word=label)
+                yield mistake_at(root, (*path, "on", place), f"'{label}' is no watched label", expected=listed(watched), known=known, word=label)
     if metric.source in settings.sources:
         yield from _metric_fields(settings, root, path, metric)
 
@@ -177,7 +178,7 @@ def _accept(
     """Check that an accepted level is one of a series that is watched."""
     name = accept.metric
     if name not in metrics:
-        yield mistake_at(root, (*path, "metric"), f"there is no metric {shown(name)}", expected=_list(metrics), known=metrics, word=name)
+        yield mistake_at(root, (*path, "metric"), f"there is no metric {shown(name)}", expected=listed(metrics), known=metrics, word=name)
     elif name in settings.metrics and not settings.metrics[name].watch:
         yield mistake_at(root, (*path, "metric"), f"'{name}' is not watched", expected="a metric without watch: false")
     if "labels" in broken:
@@ -185,9 +186,9 @@ def _accept(
     watched = settings.labels.watched
     unknown = [label for label in accept.labels if label not in watched]
     for label in unknown:
-        yield mistake_at(root, (*path, "labels", label), f"'{label}' is no watched label", expected=_list(watched), known=watched, word=label)
+        yield mistake_at(root, (*path, "labels", label), f"'{label}' is no watched label", expected=listed(watched), known=watched, word=label)
     if not unknown and 1 < len(accept.labels) < len(watched):
-        yield mistake_at(root, (*path, "labels"), f"no series has just {' and '.join(accept.labels)}", expected=f"none, one, or all of {_list(watched)}")
+        yield mistake_at(root, (*path, "labels"), f"no series has just {' and '.join(accept.labels)}", expected=f"none, one, or all of {listed(watched)}")
 
 
 def _metric_fields(settings: Settings, root: Node, path: tuple[str, str], metric: Metric) -> Iterator[Mistake]:
@@ -196,7 +197,7 @@ def _metric_fields(settings: Settings, root: Node, path: tuple[str, str], metric
     measurable = [field for field in fields if field not in special]
     if metric.field is not None and metric.field not in measurable:
         problem = f"'{metric.field}' is a label, id or ts" if metric.field in special else f"'{metric.field}' is not in sources.{metric.source}.fields"
-        yield mistake_at(root, (*path, "field"), problem, expected=_list(measurable), known=measurable, word=metric.field)
+        yield mistake_at(root, (*path, "field"), problem, expected=listed(measurable), known=measurable, word=metric.field)
     yield from _where(root, path, metric.where, metric.source, settings.sources[metric.source])
 
 
@@ -205,17 +206,17 @@ def _where(root: Node, path: tuple[str, str], where: Collection[str], name: str,
     for field in where:
         if field not in source.fields:
             problem = f"'{field}' is not in sources.{name}.fields"
-            yield mistake_at(root, (*path, "where", field), problem, expected=_list(source.fields), known=list(source.fields), word=field)
+            yield mistake_at(root, (*path, "where", field), problem, expected=listed(source.fields), known=list(source.fields), word=field)
 
 
 def _money_clock(settings: Settings, root: Node, metrics: Sequence[str]) -> Iterator[Mistake]:
     name = settings.money_clock.metric
     path = ("money_clock", "metric")
     if name not in metrics:
-        yield mistake_at(root, path, f"there is no metric {shown(name)}", expected=_list(metrics), known=metrics, word=name)
+        yield mistake_at(root, path, f"there is no metric {shown(name)}", expected=listed(metrics), known=metrics, word=name)
     elif name in settings.metrics and settings.metrics[name].kind != "count":
         counts = [each for each, metric in settings.metrics.items() if metric.kind == "count"]
-        yield mistake_at(root, path, f"'{name}' is a {settings.metrics[name].kind}", expected=f"a metric of kind count ({_list(counts)})")
+        yield mistake_at(root, path, f"'{name}' is a {settings.metrics[name].kind}", expected=f"a metric of kind count ({listed(counts)})")
 
 
 def _kafka(kafka: Kafka, root: Node) -> Iterator[Mistake]:
@@ -270,7 +271,8 @@ def _store(store: Store, root: Node) -> Iterator[Mistake]:
         yield mistake_at(root, ("store", "url"), "a password and no user that it is of", expected="postgresql://USER@HOST:PORT/NAME")
 
 
-def _list(words: Collection[str]) -> str:
+def listed(words: Collection[str]) -> str:
+    """Say some words in a row, and how many more there are."""
     listed = [word if len(word) <= 40 else shown(word) for word in words][:20]
     more = [f"and {len(words) - 20} more"] if len(words) > 20 else []
     return ", ".join([*listed, *more]) or "none is declared"

@@ -11,7 +11,8 @@ def settings_hash(settings: Settings) -> str:
     """Hash all that settings mean.
 
     The order of keys, comments, ways of writing (60s, 1m) and layers make no difference; neither does where things are (`kafka`, `store`,
-    `http`), nor an accepted level, which acts at its own moment and changes nothing before it.
+    `http`), an accepted level, which acts at its own moment and changes nothing before it, nor what is done about an incident (`mode`,
+    `services`, `policy`, `respond`), which holds from the next decision on.
 
     Parameters
     ----------
@@ -23,7 +24,7 @@ def settings_hash(settings: Settings) -> str:
     str
         32 hexadecimal digits.
     """
-    return _hash(settings.model_dump(mode="json", exclude={"kafka", "store", "http", "accept"}))
+    return _hash(settings.model_dump(mode="json", exclude={"kafka", "store", "http", "accept", "mode", "services", "policy", "respond"}))
 
 
 def metric_hash(settings: Settings, metric_name: str) -> str:

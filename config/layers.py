@@ -12,6 +12,7 @@ from rollguard.config.consistency import inconsistencies
 from rollguard.config.document import LONGEST, Node, parse
 from rollguard.config.errors import ConfigError, Mistake, near_match
 from rollguard.config.explain import explain_all, keys_at
+from rollguard.config.friction import contradictions
 from rollguard.config.model import Settings
 
 
@@ -188,6 +189,8 @@ def _check(root: Node) -> tuple[Settings, list[Mistake]]:
         broken = _prune(written, details)
         settings = Settings.model_validate(written)
     mistakes.extend(inconsistencies(settings, root, broken=frozenset(broken)))
+    if not {"respond", "services"} & broken:
+        mistakes.extend(contradictions(settings, root))
     return settings, mistakes
 
 

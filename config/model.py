@@ -1,177 +1,42 @@
 """What an operator can set: names, types, bounds and defaults. How keys depend on one another stands in `consistency`."""
 
-import re
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
-from rollguard.config import durations
 from rollguard.config.errors import near_match, shown
 from rollguard.config.paths import EXPECTED as A_PATH
 from rollguard.config.paths import wrong_path
-from rollguard.config.places import wrong_holidays, wrong_zone
-
-SECOND_MS = 1_000
-MINUTE_MS = 60 * SECOND_MS
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-
-
-def refuse(problem: str, expected: str, near: str | None = None) -> PydanticCustomError:
-    """Make the error that `explain` turns into a mistake with these words."""
-    return PydanticCustomError("rollguard", "{problem}", {"problem": problem, "expected": expected, "near": near})
-
-
-def _read_span(value: object) -> int:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise refuse(f"{shown(value)} has no unit", durations.EXPECTED)
-    if not isinstance(value, str):
-        raise refuse(f"{shown(value)} is not a span of time", durations.EXPECTED)
-    try:
-        return durations.parse_duration(value)
-    except ValueError as error:
-        raise refuse(f"{shown(value)} is {error}", durations.EXPECTED) from error
-
-
-def _above_zero(span_ms: int) -> int:
-    if span_ms == 0:
-        raise refuse("0 is too short", "more than 0")
-    return span_ms
-
-
-def _divides_an_hour(span_ms: int) -> int:
-    if span_ms < SECOND_MS or HOUR_MS % span_ms:
-        raise refuse(f"{durations.format_duration(span_ms)} does not divide an hour", "from 1s, and a part of an hour: 1s, 5s, 10s, 30s, 1m, 5m, 10m, 1h")
-    return span_ms
-
-
-def _names_something(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
-        raise refuse(f"{shown(name)} is no name", "a letter, then up to 63 letters, digits, _ or -")
-    return name
-
-
-def _is_a_topic(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) or name in {".", ".."}:
-        raise refuse(f"{shown(name)} is no Kafka topic", "1 to 249 letters, digits, dots, _ or -")
-    return name
-
-
-def _says_something(text: str) -> str:
-    if not text.strip():
-        raise refuse("empty", "a text")
-    return text
-
-
-def _text_or_whole_number(value: object) -> str | int:
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
-        return value
-    raise refuse(f"{shown(value)} is neither text nor a whole number", "a text or a whole number")
-
-
-def _at_least_one(values: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    if not values:
-        raise refuse("an empty list", "at least one value")
-    return values
-
-
-def _as_a_set(values: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Give values whose order means nothing one order, so that it cannot come to mean something."""
-    return tuple(sorted(set(values), key=repr))
-
-
-def _is_a_zone(name: str) -> str:
-    if (wrong := wrong_zone(name)) is not None:
-        raise refuse(*wrong)
-    return name
-
-
-def _has_holidays(name: str) -> str:
-    if (wrong := wrong_holidays(name)) is not None:
-        raise refuse(*wrong)
-    return name
-
-
-RIVER_MODEL = re.compile(r"river\.(anomaly|drift|time_series)\.[A-Za-z][A-Za-z0-9_]{0,63}")
-RIVER_MODELS = "a class of river.anomaly, river.drift or river.time_series, such as river.anomaly.GaussianScorer"
-
-
-def near_model(name: str) -> str | None:
-    """The name of a river model that was probably meant: its class, in the module whose name is nearest.
-
-    Examples
-    --------
-    >>> near_model("river.anomly.LODA"), near_model("river.linear_model.Perceptron")
-    ('river.anomaly.LODA', None)
-    """
-    module, _, inner = name.removeprefix("river.").rpartition(".")
-    found = f"river.{near_match(module, ('anomaly', 'drift', 'time_series'))}.{inner}"
-    return found if RIVER_MODEL.fullmatch(found) else None
-
-
-def _is_a_river_model(name: str) -> str:
-    if not RIVER_MODEL.fullmatch(name):
-        raise refuse(f"{shown(name)} is no model that can be named", RIVER_MODELS, near_model(name))
-    return name
-
-
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
-
-
-def _read_moment(value: object) -> int:
-    expected = "RFC 3339 with an offset, such as 2026-03-02T00:00:00Z"
-    if not isinstance(value, str):
-        raise refuse(f"{shown(value)} is no time", expected)
-    try:
-        moment = datetime.fromisoformat(value.upper()) if _MOMENT.fullmatch(value) else None
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise refuse(f"{shown(value)} is no time", expected)
-    if not 2000 <= moment.year < 2100:
-        raise refuse(f"{shown(value)} is not between 2000 and 2100", expected)
-    return round(moment.timestamp() * 1000)
-
-
-def _one_or_more(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-
-
-def _is_an_address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65_536:
-        raise refuse(f"{shown(text)} is no address", "host:port, such as 127.0.0.1:9092")
-    return text
-
-
-def _is_a_reference(text: str) -> str:
-    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", text):
-        # Never shown: it may be the secret itself.
-        raise refuse("a secret does not stand in a config", "where it stands: env:NAME of a variable, or file:PATH")
-    return text
-
-
-def _is_a_database(url: str) -> str:
-    found = re.fullmatch(r"(sqlite|postgresql(?:\+psycopg)?)://(?:[^/@]*?(:[^/@]*)?@)?.*", url)
-    if found is None:
-        raise refuse("no database that is known", "sqlite:///FILE or postgresql://USER@HOST:PORT/NAME")
-    if found[2]:
-        raise refuse("a password in it", "no password here: store.password says where it stands, as env:NAME or file:PATH")
-    return url
-
-
-Span = Annotated[int, BeforeValidator(_read_span)]
-LongSpan = Annotated[Span, AfterValidator(_above_zero)]
-Name = Annotated[StrictStr, AfterValidator(_names_something)]
-Text = Annotated[StrictStr, AfterValidator(_says_something)]
-Real = Annotated[StrictFloat, Field(allow_inf_nan=False)]
-Moment = Annotated[int, BeforeValidator(_read_moment)]
-Secret = Annotated[StrictStr, AfterValidator(_is_a_reference)]
-Kind = Literal["count", "sum", "ratio", "distribution"]
-Worse = Literal["higher", "lower", "both"]
+from rollguard.config.response import Respond
+from rollguard.config.values import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    Addresses,
+    BucketSpan,
+    Database,
+    Holidays,
+    Kind,
+    LongSpan,
+    Moment,
+    Name,
+    Real,
+    RiverModel,
+    Secret,
+    Section,
+    Span,
+    Text,
+    TextSet,
+    Topic,
+    Url,
+    Values,
+    Worse,
+    Zone,
+    refuse,
+    says_something,
+)
 
 
 class Mode(StrEnum):
@@ -183,13 +48,7 @@ class Mode(StrEnum):
     AUTO = "auto"
 
 
-class _Section(BaseModel):
-    """A mapping of the config: unknown keys are mistakes, values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Budget(_Section):
+class Budget(Section):
     """How many false pages the operator will bear, for the whole fleet."""
 
     false_pages: Annotated[Real, Field(gt=0)] = 1.0
@@ -200,7 +59,7 @@ class Budget(_Section):
     """Chance, at most, that a change which did no harm is ever paged about."""
 
 
-class Baseline(_Section):
+class Baseline(Section):
     """How long the memory of what is usual is. A change is seen only if it is sure before it has become usual: `rollguard check` says where not."""
 
     half_life_ms: LongSpan = Field(default=4 * HOUR_MS, alias="half_life")
@@ -215,18 +74,18 @@ class Baseline(_Section):
     """Share of the budget of false pages that the slow watch may use, 0..0.9; 0: there is none."""
 
 
-class Place(_Section):
+class Place(Section):
     """What is special about a place: the same hour is not the same time of day everywhere."""
 
     LABEL: ClassVar[str] = "region"
     """The label whose values are places."""
-    time_zone: Annotated[StrictStr, AfterValidator(_is_a_zone)] = "UTC"
+    time_zone: Zone = "UTC"
     """IANA name."""
-    holidays: Annotated[StrictStr, AfterValidator(_has_holidays)] | None = None
+    holidays: Holidays | None = None
     """Country, or country and subdivision, whose public holidays count as Sundays; None: no day does."""
 
 
-class Labels(_Section):
+class Labels(Section):
     """Which fields of events split a metric."""
 
     OTHER: ClassVar[str] = "__other__"
@@ -237,11 +96,11 @@ class Labels(_Section):
     """These only split a series, for version against version."""
     max_values: Annotated[StrictInt, Field(ge=1, le=10_000)] = 200
     """Values of a watched label that a metric keeps; the rest folds into `__other__`."""
-    keep: dict[Name, Annotated[tuple[Text, ...], AfterValidator(_as_a_set)]] = {}
+    keep: dict[Name, TextSet] = {}
     """Values that are kept whatever comes, by watched label."""
 
 
-class FieldPath(_Section):
+class FieldPath(Section):
     """Where a field stands in an event, if not at its top."""
 
     path: str
@@ -257,7 +116,7 @@ def _read_field(value: object) -> str | FieldPath:
     if isinstance(value, FieldPath):
         return value
     if isinstance(value, str):
-        return _says_something(value)
+        return says_something(value)
     if not isinstance(value, dict):
         raise refuse(f"{shown(value)} names no field", expected)
     for key in value:
@@ -266,7 +125,7 @@ def _read_field(value: object) -> str | FieldPath:
     path = value.get("path")
     if not isinstance(path, str):
         raise refuse(f"{shown(path)} is no path" if "path" in value else "an empty mapping names no field", expected)
-    wrong = wrong_path(_says_something(path))
+    wrong = wrong_path(says_something(path))
     if wrong is not None:
         raise refuse(*wrong)
     return FieldPath(path=path)
@@ -274,15 +133,13 @@ def _read_field(value: object) -> str | FieldPath:
 
 FieldName = Annotated[StrictStr | FieldPath, BeforeValidator(_read_field)]
 Epoch = Literal["ms", "s", "us", "ns"]
-Where = dict[
-    Name, Annotated[tuple[Annotated[str | int, BeforeValidator(_text_or_whole_number)], ...], AfterValidator(_at_least_one), AfterValidator(_as_a_set)]
-]
+Where = dict[Name, Values]
 
 
-class Source(_Section):
+class Source(Section):
     """A topic and how to read it."""
 
-    topic: Annotated[StrictStr, AfterValidator(_is_a_topic)]
+    topic: Topic
     format: Literal["json"] = "json"
     lateness_ms: Span = Field(default=20 * SECOND_MS, alias="lateness")
     """How far the watermark stays behind the events, in milliseconds, >= 0."""
@@ -300,16 +157,16 @@ class Source(_Section):
     """Our name of a field to theirs: a key at the top of the event, or a path; `ts` always, `id` to drop doubles, each label, each measured field."""
 
 
-class Model(_Section):
+class Model(Section):
     """A model of river's that watches a metric."""
 
-    name: Annotated[StrictStr, AfterValidator(_is_a_river_model)]
+    name: RiverModel
     """As `river.anomaly.GaussianScorer`."""
     arguments: dict[str, Any] = {}
     """Of its constructor: scalars, lists, and models as {name, arguments} of their own."""
 
 
-class Metric(_Section):
+class Metric(Section):
     """What is measured from sources."""
 
     kind: Kind
@@ -334,23 +191,35 @@ class Metric(_Section):
     """A model of river's that watches besides; not for a distribution."""
 
 
-class Changes(_Section):
+class Changes(Section):
     """Where changes come from."""
 
     source: Name = "deploys"
     """In a case, the file of that name."""
-    topic: Annotated[StrictStr, AfterValidator(_is_a_topic)] = "deploys"
+    topic: Topic = "deploys"
     quiet_ms: LongSpan | None = Field(default=None, alias="quiet")
     """After so long without a change the feed counts as broken, in milliseconds; None: it may be quiet for ever."""
 
 
-class Service(_Section):
+class Service(Section):
     """What is set for one service alone."""
 
     mode: Mode | None = None
+    owner: Text | None = None
+    """Who looks after it, as people call them; stands on its pages."""
+    runbook: Url | None = None
+    """Where it is written what to do."""
+    page: tuple[Name, ...] | None = None
+    """Pagers that are told; None: those of `respond.page`."""
+    escalate: tuple[Name, ...] | None = None
+    """Pagers that are told when nobody acknowledges; None: those of `respond.escalate`."""
+    target: Name | None = None
+    """Carries out its rollbacks; None: `respond.target`."""
+    approvals: Annotated[StrictInt, Field(ge=1, le=2)] | None = None
+    """Persons who have to approve a plan; None: as `respond.approvals` says."""
 
 
-class Policy(_Section):
+class Policy(Section):
     """When a rollback may happen."""
 
     guilty: Annotated[Real, Field(gt=0, le=1)] = 0.8
@@ -366,7 +235,7 @@ class Policy(_Section):
     """A version is known good after so many milliseconds live without an incident."""
 
 
-class Accept(_Section):
+class Accept(Section):
     """A new level that an operator calls normal."""
 
     metric: Name
@@ -376,14 +245,14 @@ class Accept(_Section):
     """From then on the level that the series has is its normal; epoch ms."""
 
 
-class MoneyClock(_Section):
+class MoneyClock(Section):
     """What an incident costs."""
 
     metric: Name = "orders"
     """A metric of kind count; what is lost of it is the cost."""
 
 
-class SslContext(_Section):
+class SslContext(Section):
     """What `aiokafka.helpers.create_ssl_context` is given."""
 
     cafile: Text | None = None
@@ -396,12 +265,10 @@ class SslContext(_Section):
     """Of the key."""
 
 
-class Kafka(_Section):
+class Kafka(Section):
     """How to reach the brokers. Keys that aiokafka has too are named, and mean, as there."""
 
-    bootstrap_servers: Annotated[tuple[Annotated[StrictStr, AfterValidator(_is_an_address)], ...], BeforeValidator(_one_or_more), Field(min_length=1)] = (
-        "127.0.0.1:9092",
-    )
+    bootstrap_servers: Addresses = ("127.0.0.1:9092",)
     client_id: Text = "rollguard"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
@@ -410,9 +277,9 @@ class Kafka(_Section):
     sasl_kerberos_service_name: Text = "kafka"
     sasl_kerberos_domain_name: Text | None = None
     ssl_context: SslContext = SslContext()
-    group: Annotated[StrictStr, AfterValidator(_is_a_topic)] = "rollguard"
+    group: Topic = "rollguard"
     """Consumer groups begin with it: one name for each Rollguard that reads the same topics."""
-    prefix: Annotated[StrictStr, AfterValidator(_is_a_topic)] = "rollguard"
+    prefix: Topic = "rollguard"
     """Our own topics begin with it, as `rollguard.blocks`."""
     replication_factor: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
     """Of our own topics when they are created; None: what the brokers say."""
@@ -420,10 +287,10 @@ class Kafka(_Section):
     """A worker that is silent for so long has lost its partitions to the others, in milliseconds."""
 
 
-class Store(_Section):
+class Store(Section):
     """Where snapshots, incidents and decisions are kept."""
 
-    url: Annotated[StrictStr, AfterValidator(_is_a_database)] = "sqlite:///rollguard.db"
+    url: Database = "sqlite:///rollguard.db"
     """Of SQLAlchemy: a file of SQLite for one host, PostgreSQL where a standby is to take over."""
     password: Secret | None = None
     """Of the user in `url`, which never holds it itself."""
@@ -431,7 +298,7 @@ class Store(_Section):
     """So often a stage keeps its state, in milliseconds; after a crash it reads the log again from there."""
 
 
-class Http(_Section):
+class Http(Section):
     """The worker's own routes: /metrics, /healthz, /readyz."""
 
     host: Text = "127.0.0.1"
@@ -439,12 +306,12 @@ class Http(_Section):
     """0: none are served."""
 
 
-class Settings(_Section):
+class Settings(Section):
     """All that an operator wrote, checked; what was left out has its default."""
 
     environment: Text = "production"
     """Only changes to this environment count."""
-    bucket_ms: Annotated[Span, AfterValidator(_divides_an_hour)] = Field(default=10 * SECOND_MS, alias="bucket")
+    bucket_ms: BucketSpan = Field(default=10 * SECOND_MS, alias="bucket")
     """Length of a bucket of event time, in milliseconds; divides an hour."""
     lookback_ms: LongSpan = Field(default=72 * HOUR_MS, alias="lookback")
     """Changes of so many milliseconds before an onset are suspects."""
@@ -465,6 +332,7 @@ class Settings(_Section):
     money_clock: MoneyClock = MoneyClock()
     accept: tuple[Accept, ...] = ()
     """New levels that are normal from a moment on."""
+    respond: Respond = Respond()
     kafka: Kafka = Kafka()
     store: Store = Store()
     http: Http = Http()

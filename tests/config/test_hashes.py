@@ -46,6 +46,11 @@ def test_the_order_of_keys_and_ways_of_writing_make_no_difference() -> None:
         "kafka: {bootstrap_servers: 'a:1, b:2', group: other}",
         "store: {url: 'postgresql://rollguard@db/rollguard'}",
         "http: {port: 8080}",
+        # What is done about an incident holds from the next decision on.
+        "mode: auto",
+        "services: {checkout: {mode: auto}}",
+        "policy: {guilty: 0.81}",
+        "respond: {approvals: 2}",
     ],
 )
 def test_what_means_the_same_has_the_same_hash(addition: str) -> None:
@@ -54,9 +59,7 @@ def test_what_means_the_same_has_the_same_hash(addition: str) -> None:
 
 ADDITIONS = [
     "bucket: 5s",
-    "mode: auto",
     "environment: staging",
-    "policy: {guilty: 0.81}",
     "labels: {watched: [region, service]}",
     "metrics: {orders: {smallest: 0.11}}",
     "metrics: {actual_minutes: null}",
@@ -68,7 +71,6 @@ ADDITIONS = [
     "sources: {orders: {fields: {region: shop.region}}}",
     "sources: {orders: {where: {region: [eu]}}}",
     "sources: {orders: {where: {region: [eu, us]}}}",
-    "services: {checkout: {mode: auto}}",
     "baseline: {half_life: 5h}",
     "baseline: {slow_share: 0}",
     "places: {eu: {time_zone: Europe/Berlin}}",
