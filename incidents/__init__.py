@@ -5,11 +5,12 @@ from rollguard.incidents.cdevents import change_sightings, sightings
 from rollguard.incidents.changes import ChangeRefusedError
 from rollguard.incidents.desk import Desk
 from rollguard.incidents.log import LogCodec, LogError, LogRecord
-from rollguard.incidents.records import ChangeSeen, Decision, Entry, IncidentState, Kill, Pulse, Rollback, RolledBack, Suspect
+from rollguard.incidents.records import ChangeSeen, Command, Decision, Entry, IncidentState, Kill, Plan, Probe, Pulse, Rollback, RolledBack, Suspect, Verb
 
 __all__ = [
     "ChangeRefusedError",
     "ChangeSeen",
+    "Command",
     "Decision",
     "Desk",
     "Entry",
@@ -18,10 +19,13 @@ __all__ = [
     "LogCodec",
     "LogError",
     "LogRecord",
+    "Plan",
+    "Probe",
     "Pulse",
     "Rollback",
     "RolledBack",
     "Suspect",
+    "Verb",
     "change_sightings",
     "probability_without",
     "sightings",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rollguard.config import Mode, Policy, Settings
+from rollguard.config import Policy, Settings
 from rollguard.detectors import Tick
 from rollguard.incidents.blame import Blame, Verdicts, weigh
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change, ChangeBook
 from rollguard.incidents.history import Ailing, History, key_of
 from rollguard.incidents.incident import Incident
+from rollguard.incidents.permission import Permission
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
-from rollguard.incidents.records import IncidentState, Suspect, Verdict
+from rollguard.incidents.records import IncidentState, Plan, Suspect, Verdict
 from rollguard.incidents.scene import Scene, VersionContrast
 from rollguard.incidents.telling import facts_of, sentences_of
 from rollguard.incidents.versions import contrasts_of
@@ -80,15 +81,26 @@ class Assessment:
         return self.state.services[0] if self.state.services else None
 
     @property
-    def target(self) -> str | None:
-        """The plan in words: service, version to go back to, places: of those it reached the ones that hurt, for less is undone that way."""
+    def plan(self) -> Plan | None:
+        """The plan, where somebody is guilty and says what to go back to: of the places it reached those that hurt, for less is undone that way."""
         if self.first is None or self.state.verdict != "guilty":
             return None
         change = self.first.change
         reached = sorted(region for region in change.reach if region)
-        # A change that was shipped everywhere as one cannot be taken back in a part.
-        places = "everywhere" if None in change.reach else ", ".join([region for region in reached if region in self.state.regions] or reached)
-        return f"{change.service} -> {change.rollback.to_version or 'unknown version'} @ {places}"
+        return Plan(
+            incident_id=self.state.incident_id,
+            deploy_id=change.deploy_id,
+            service=change.service,
+            expected_version=change.version,
+            to_version=change.rollback.to_version or "unknown version",
+            # A change that was shipped everywhere as one cannot be taken back in a part.
+            places=() if None in change.reach else tuple([region for region in reached if region in self.state.regions] or reached),
+        )
+
+    @property
+    def target(self) -> str | None:
+        """The plan in words."""
+        return None if self.plan is None else str(self.plan)
 
     @property
     def ailing(self) -> frozenset[str]:
@@ -102,13 +114,13 @@ class Assessment:
             return ("a change feed that speaks again would: while it is silent, what else changed is unknown, and nobody is guilty",)
         return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=needed, cleared=cleared)
 
-    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], mode: Mode, at_ms: int) -> Facts:
+    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], may: Permission, at_ms: int) -> Facts:
         """Facts for the policy; `others` are the other open incidents."""
         first = self.first
         second = self.verdicts.suspects[1].probability if len(self.verdicts.suspects) > 1 else 0.0
         change = first.change if first is not None else None
         return Facts(
-            mode=mode,
+            mode=may.mode,
             verdict=self.state.verdict,
             suspect=change.deploy_id if change else "",
             probability=first.probability if first else self.verdicts.no_change,
@@ -135,6 +147,11 @@ class Assessment:
             missing=self.missing,
             only_silence=self.only_silence,
             feed_silent=self.feed_silent,
+            trust=may.trust,
+            freeze=may.freeze,
+            protected=may.protected,
+            executor=may.executor,
+            compares=may.compares,
         )
 
 
@@ -195,6 +212,8 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         cost=clock.sentence(settings.money_clock.metric),
         symptoms=sentences_of(incident, books, settings),
         data_quality=quality.notes,
+        paged=incident.paged,
+        acknowledged_by=incident.acknowledged_by,
     )
     first = verdicts.suspects[0] if verdicts.suspects else None
     return Assessment(

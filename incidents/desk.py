@@ -13,20 +13,37 @@ from msgspec.structs import replace
 from rollguard.config import Mode, Settings
 from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
 from rollguard.incidents.aftermath import outcome_of
+from rollguard.incidents.approvals import approve, needed_of, propose, reject
 from rollguard.incidents.assess import Assessment, assess
 from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
 from rollguard.incidents.gaps import Gap, Gaps
-from rollguard.incidents.history import Ailing, History
+from rollguard.incidents.history import Ailing, History, Mute, Told
 from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
 from rollguard.incidents.log import LogRecord
 from rollguard.incidents.onset import Moment
-from rollguard.incidents.policy import LAG_WINDOW_MIN, judge
-from rollguard.incidents.records import Action, ChangeSeen, Decision, Entry, IncidentState, Pulse, Rollback, RolledBack, Suspect
+from rollguard.incidents.paging import pages_of
+from rollguard.incidents.permission import permission_of
+from rollguard.incidents.policy import LAG_WINDOW_MIN, Judgement, judge
+from rollguard.incidents.records import (
+    ChangeSeen,
+    Command,
+    Decision,
+    Entry,
+    IncidentState,
+    Kill,
+    Plan,
+    Probe,
+    Pulse,
+    Rollback,
+    RolledBack,
+    Suspect,
+)
 from rollguard.incidents.tally import Cell
 from rollguard.incidents.trial import Trial
 from rollguard.incidents.trials import Trials
+from rollguard.incidents.trust import Record
 from rollguard.streams import StateCodec
 
 __all__ = ["Desk"]
@@ -50,14 +67,17 @@ class Desk:
     Parameters
     ----------
     settings : Settings
+    live : bool
+        Decisions are carried out: `auto` has to be earned and a target to be there. In a replay both count as given.
 
     Notes
     -----
     A repeat changes nothing, whoever sent it: a signal or tick of a bucket that has had its tick is let go.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, live: bool = False) -> None:
         self.settings = settings
+        self.live = live
         self.lateness_ms = max(source.lateness_ms for source in settings.sources.values())
         self.books = Books(KEEP_MS // settings.bucket_ms)
         self.changes = ChangeBook(settings.lookback_ms)
@@ -76,26 +96,27 @@ class Desk:
         """
         out: list[Entry] = []
         for record in records:
-            if isinstance(record, Tick):
-                if self._is_news(record.bucket):
-                    self._tick(record, out)
-            elif isinstance(record, Signal):
-                if self._is_news(record.bucket) and record.series.metric in self.settings.metrics:
-                    self.changes.learn(self._at_ms(record.bucket))
-                    self.trials.hand_over(record.series)
-                    incident = self._signal(record)
-                    if incident is not None and record.kind == "left":
-                        incident.sure = True
-            elif isinstance(record, ChangeSeen):
-                self.changes.add(record)
-            elif isinstance(record, RolledBack):
-                self._undone(record)
-            elif isinstance(record, Pulse):
-                # Before the first bucket there is no time that could stand still.
-                if self.books.now is not None:
-                    out += self.gaps.pulse(record, self.settings, (self.books.now + 1) * self.settings.bucket_ms)
-            else:
-                self.history.kill_switch = record.on
+            match record:
+                case Tick():
+                    if self._is_news(record.bucket):
+                        self._tick(record, out)
+                case Signal():
+                    self._take(record)
+                case ChangeSeen():
+                    self.changes.add(record)
+                case Pulse():
+                    # Before the first bucket there is no time that could stand still.
+                    if self.books.now is not None:
+                        out += self.gaps.pulse(record, self.settings, (self.books.now + 1) * self.settings.bucket_ms)
+                case RolledBack():
+                    self._undone(record, out)
+                case Command():
+                    self._hear(record, out)
+                case Kill():
+                    self.history.kill_switch = record.on
+                case Probe():
+                    # Asked of the whole path; whoever carries the desk answers it.
+                    continue
         return out
 
     def snapshot(self) -> bytes:
@@ -103,7 +124,7 @@ class Desk:
         return _CODEC.dump(tuple(getattr(self, name) for name in _STATE), self.settings)
 
     @classmethod
-    def restore(cls, settings: Settings, data: bytes) -> Desk:
+    def restore(cls, settings: Settings, data: bytes, *, live: bool = False) -> Desk:
         """A desk that goes on as if it had never stopped.
 
         Raises
@@ -111,7 +132,7 @@ class Desk:
         SnapshotError
             If the snapshot is damaged, or was made under other settings.
         """
-        desk = cls(settings)
+        desk = cls(settings, live=live)
         for name, value in zip(_STATE, _CODEC.load(data, settings, tuple), strict=True):
             setattr(desk, name, value)
         return desk
@@ -124,10 +145,65 @@ class Desk:
         """When a bucket was known."""
         return (bucket + 1) * self.settings.bucket_ms + self.lateness_ms
 
-    def _undone(self, record: RolledBack) -> None:
-        for incident in self.incidents:
-            if incident.id == record.incident_id and incident.plan is not None and incident.undone_ms is None:
-                incident.undone_ms = record.at_ms
+    def _take(self, signal: Signal) -> None:
+        """Take a signal of a bucket whose tick is still to come."""
+        if not self._is_news(signal.bucket) or signal.series.metric not in self.settings.metrics:
+            return
+        self.changes.learn(self._at_ms(signal.bucket))
+        self.trials.hand_over(signal.series)
+        incident = self._signal(signal)
+        if incident is not None and signal.kind == "left":
+            incident.sure = True
+
+    def _undone(self, record: RolledBack, out: list[Entry]) -> None:
+        """Take what became of a rollback."""
+        incident = self._incident(record.incident_id)
+        if incident is None or incident.plan is None or incident.undone_ms is not None:
+            return
+        if record.outcome == "done":
+            incident.undone_ms = record.at_ms
+            return
+        reasons = (f"the rollback of {incident.plan} is {'in doubt' if record.outcome == 'unknown' else 'not carried out'}: {record.detail or record.outcome}",)
+        blocked = ("nothing more is tried by itself in this incident",)
+        if record.outcome != "unknown":
+            incident.state = step(incident.state, "not_done")
+        out.append(_decided(incident, Decision(at_ms=self._now_ms(), action="hold", target=incident.plan, reasons=reasons, blocked_by=blocked)))
+
+    def _hear(self, command: Command, out: list[Entry]) -> None:
+        """Take what a person said."""
+        if command.verb == "judge":
+            self.history.judge(command.incident_id, command.culprit)
+            return
+        if command.verb == "mute":
+            self.history.mutes.append(Mute(command.service, command.until_ms, command.by, command.reason))
+            return
+        incident = self._incident(command.incident_id)
+        if incident is None:
+            return
+        incident.stirred = True
+        match command.verb:
+            case "ack":
+                incident.acknowledged_by = command.by
+                self._tell(incident, "updated", self._now_ms(), out)
+            case "approve":
+                plan = incident.proposed
+                change = self.changes.changes.get(plan.deploy_id) if plan is not None else None
+                authors = () if change is None else tuple(sorted(change.authors))
+                out.append(_decided(incident, approve(incident, command, authors, self.settings.respond, self._now_ms())))
+            case "reject":
+                out.append(_decided(incident, reject(incident, command, self._now_ms())))
+            case "resolve":
+                incident.state = step(incident.state, "resolved")
+                incident.acknowledged_by = incident.acknowledged_by or command.by
+                self._close(incident, self._now_ms(), out)
+
+    def _incident(self, incident_id: str) -> Incident | None:
+        """The open incident of an id."""
+        return next((incident for incident in self.incidents if incident.id == incident_id), None)
+
+    def _now_ms(self) -> int:
+        """The time of the log: when the last bucket was known."""
+        return 0 if self.books.now is None else self._at_ms(self.books.now)
 
     def _signal(self, signal: Signal, home: Incident | None = None) -> Incident | None:
         """Take a signal into an incident: the given one, the one it belongs to, or a new one."""
@@ -232,18 +308,34 @@ class Desk:
         if not incident.state.startswith("recovering"):
             fresh = (tick.bucket - incident.last_signal) * bucket_ms <= FRESH_MS
             per_minute = max(MINUTE_MS // bucket_ms, 1)
-            if fresh or (tick.bucket - incident.opened) % per_minute == 0 or not incident.away:
+            if fresh or incident.stirred or (tick.bucket - incident.opened) % per_minute == 0 or not incident.away:
+                incident.stirred = False
                 self._look(incident, tick, at_ms, out)
         if not incident.away and incident.state in ("open", "acting"):
             incident.state = step(incident.state, "all_returned")
             self._tell(incident, "updated", at_ms, out)
+        if not incident.proven and outcome_of(incident, self.books, self.settings) == "back":
+            self._prove(incident, at_ms, out)
         if incident.away or incident.returned_at is None:
             return
         if (tick.bucket - incident.returned_at) * bucket_ms >= QUIET_MS and incident.shown is not None:
             incident.state = step(incident.state, "quiet")
-            self._tell(incident, "closed", at_ms, out)
-            self.incidents.remove(incident)
-            self.history.closed.append(Ailing(incident.onset * bucket_ms, at_ms, incident.ailing))
+            self._close(incident, at_ms, out)
+
+    def _close(self, incident: Incident, at_ms: int, out: list[Entry]) -> None:
+        self._tell(incident, "closed", at_ms, out)
+        self.incidents.remove(incident)
+        self.history.closed.append(Ailing(incident.onset * self.settings.bucket_ms, at_ms, incident.ailing))
+
+    def _prove(self, incident: Incident, at_ms: int, out: list[Entry]) -> None:
+        """A rollback surely helped: say what it saved."""
+        incident.proven = True
+        saved, low, high = incident.saving
+        reasons = (
+            f"the rollback of {incident.plan} helped: what hurt has surely come back (a hundred times as likely as that it has not)",
+            f"about {saved:.0f} orders saved in the hour after it ({low:.0f} to {high:.0f}), at the rate at which they were lost before",
+        )
+        out.append(_decided(incident, Decision(at_ms=at_ms, action="observe", target=incident.plan, reasons=reasons)))
 
     def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         """Look at an incident again, tell what is new, and decide."""
@@ -280,7 +372,7 @@ class Desk:
         incident.state = step(incident.state, "not_helped")
         service = change.service if change is not None else None
         if service is not None:
-            self.history.distrusted.add(service)
+            self.history.distrust(service)
         reasons = (f"the rollback of {incident.plan} did not help: what hurt has not come back", "nothing more is tried by itself in this incident")
         out.append(_decided(incident, Decision(at_ms=at_ms, action="page", target=service, reasons=reasons)))
 
@@ -293,55 +385,67 @@ class Desk:
             opened_at_ms=(incident.opened + 1) * self.settings.bucket_ms + self.lateness_ms,
             closed_at_ms=at_ms if event == "closed" else None,
             state=incident.state,
+            paged=incident.paged,
+            acknowledged_by=incident.acknowledged_by,
         )
         incident.shown = state
         out.append(Entry(at_ms=at_ms, event=event, incident_id=incident.id, incident=state))
 
     def _decide(self, incident: Incident, seen: Assessment, at_ms: int, out: list[Entry]) -> None:
-        mode = self._mode(seen.service)
-        # Where the service turns out to be another than was thought, what was only observed may still have to page.
-        if not incident.paged and (mode is not Mode.OBSERVE or not incident.noted):
-            incident.paged = mode is not Mode.OBSERVE
-            incident.noted = True
-            action: Action = "page" if incident.paged else "observe"
-            reasons = (*seen.state.symptoms, seen.state.cost, *seen.state.data_quality)
-            out.append(_decided(incident, Decision(at_ms=at_ms, action=action, target=seen.service, reasons=reasons)))
+        may = permission_of(seen.service, self.settings, self.history, at_ms, live=self.live)
+        out += [_decided(incident, decision) for decision in pages_of(incident, seen, may, self.settings, at_ms)]
+        guilty = seen.first.change if seen.state.verdict == "guilty" and seen.first is not None else None
+        if guilty is not None or incident.id not in self.history.told:
+            self.history.conclude(incident.id, Told(at_ms, *((None, None) if guilty is None else (guilty.service, guilty.deploy_id))))
         # What has come back is judged only if nothing has been said of it yet.
         if incident.acted or incident.state == "acting" or (not incident.away and incident.failed is not None):
             return
         others = tuple(Ailing(other.onset * self.settings.bucket_ms, None, other.ailing) for other in self.incidents if other is not incident)
-        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, mode=mode, at_ms=at_ms))
-        if not verdict.blocked_by and seen.first is not None:
-            incident.acted = True
-            incident.plan = seen.first.change.deploy_id
-            incident.failed = None
-            incident.state = step(incident.state, "rollback_decided")
+        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, may=may, at_ms=at_ms))
+        needs = 0
+        if verdict.blocked_by and may.mode in (Mode.APPROVE, Mode.AUTO) and guilty is not None:
+            needs = needed_of(verdict.failed, may.approvals, guilty.authors)
+        waited = incident.proposed
+        gone = propose(incident, seen.plan if needs else None, needs, at_ms=at_ms, expires_ms=self.settings.respond.plan_expires_ms)
+        approved = incident.proposed is not None and 0 < incident.needs <= len(incident.approved_by)
+        if seen.first is not None and (not verdict.blocked_by or approved):
             self.history.add_rollback(seen.first.change, at_ms, self.settings.policy)
-            out.append(_decided(incident, Decision(at_ms=at_ms, action="rollback", target=seen.target, reasons=verdict.reasons)))
-        elif verdict.failed != incident.failed and mode is not Mode.OBSERVE:
+            out.append(_decided(incident, self._act(incident, seen, verdict, at_ms)))
+        elif (verdict.failed != incident.failed or incident.proposed is not waited) and may.mode is not Mode.OBSERVE:
             incident.failed = verdict.failed
             decision = Decision(
                 at_ms=at_ms,
                 action="hold",
                 target=seen.target,
                 reasons=verdict.reasons,
-                blocked_by=verdict.blocked_by,
+                blocked_by=(*verdict.blocked_by, *gone),
+                plan=incident.proposed,
+                needs=incident.needs,
             )
             out.append(_decided(incident, decision))
 
-    def _mode(self, service: str | None) -> Mode:
-        own = self.settings.services.get(service or "")
-        mode = (own.mode if own else None) or self.settings.mode or Mode.OBSERVE
-        # One rollback in vain, and a person confirms the next.
-        return Mode.APPROVE if mode is Mode.AUTO and service in self.history.distrusted else mode
+    @staticmethod
+    def _act(incident: Incident, seen: Assessment, verdict: Judgement, at_ms: int) -> Decision:
+        """Decide on the rollback of an incident: the only one it will ever have."""
+        plan = seen.plan
+        incident.acted = True
+        incident.plan = None if plan is None else plan.deploy_id
+        incident.failed = None
+        incident.saving = (seen.state.saved_by_rollback, *seen.state.saved_by_rollback_interval)
+        incident.state = step(incident.state, "rollback_decided")
+        reasons = verdict.reasons
+        if verdict.blocked_by:
+            reasons = (f"approved by {' and '.join(incident.approved_by)}, who set aside: {'; '.join(verdict.blocked_by)}", *reasons)
+        incident.proposed, incident.approved_by, incident.needs = None, (), 0
+        return Decision(at_ms=at_ms, action="rollback", target=seen.target, reasons=reasons, plan=plan)
 
 
 _STATE = ("books", "changes", "gaps", "history", "incidents", "trials")
 _CODEC = StateCodec(
     "desk",
     (
-        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, Gap, Gaps, History, Incident, IncidentState, Moment, Reach, Rollback, SeriesName, Signal,
-        Split, Sums, Suspect, Tick, Trial, Trials, VersionSums,
+        Account, Ailing, Books, Cell, Change, ChangeBook, ChangeSeen, Gap, Gaps, History, Incident, IncidentState, Moment, Mute, Plan, Reach, Record,
+        Rollback, SeriesName, Signal, Split, Sums, Suspect, Tick, Told, Trial, Trials, VersionSums,
     ),
 )  # fmt: skip
 

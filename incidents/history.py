@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from rollguard.config import Policy
 from rollguard.incidents.changes import Change, ChangeBook
+from rollguard.incidents.trust import Record
 
-__all__ = ["Ailing", "History", "key_of"]
+__all__ = ["Ailing", "History", "Mute", "Told", "key_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,44 @@ class Ailing:
     onset_ms: int
     closed_ms: int | None
     services: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Somebody asked not to be paged.
+
+    Attributes
+    ----------
+    service : str or None
+        None: about nothing.
+    until_ms : int
+    by, reason : str
+    """
+
+    service: str | None
+    until_ms: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was last concluded of an incident: what a person judges.
+
+    Attributes
+    ----------
+    at_ms : int
+    service, deploy_id : str or None
+        Of the change that was found guilty; None: none was.
+    """
+
+    at_ms: int
+    service: str | None
+    deploy_id: str | None
+
+
+#: Incidents whose conclusion is remembered for a judgement.
+TOLD = 1000
 
 
 def key_of(change: Change) -> str:
@@ -51,7 +90,12 @@ class History:
     closed : list of Ailing
         Incidents that are over.
     distrusted : set of str
-        Services that were rolled back in vain: nothing is done by itself for them any more.
+        Services that were rolled back in vain: nothing is done by itself for them until they have earned it anew.
+    records : dict of str to Record
+        What people found of each service's verdicts.
+    told : dict of str to Told
+        By incident.
+    mutes : list of Mute
     """
 
     kill_switch: bool = False
@@ -59,6 +103,45 @@ class History:
     cooling_until_ms: dict[str, int] = field(default_factory=dict)
     closed: list[Ailing] = field(default_factory=list)
     distrusted: set[str] = field(default_factory=set)
+    records: dict[str, Record] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
+    mutes: list[Mute] = field(default_factory=list)
+
+    def conclude(self, incident_id: str, told: Told) -> None:
+        """Note what was concluded of an incident."""
+        self.told[incident_id] = told
+        if len(self.told) > TOLD:
+            del self.told[min(self.told, key=lambda each: (self.told[each].at_ms, each))]
+
+    def judge(self, incident_id: str, culprit: str | None) -> bool | None:
+        """Take what a person found of an incident; says whether the verdict was right, None where nobody was found guilty."""
+        told = self.told.get(incident_id)
+        if told is None or told.service is None:
+            return None
+        right = culprit == told.deploy_id
+        record = self.records.get(told.service, Record()).with_judgement(incident_id, right=right)
+        self.records[told.service] = record
+        if not record.why_not:
+            self.distrusted.discard(told.service)
+        return right
+
+    def distrust(self, service: str) -> None:
+        """A rollback of a service was in vain: what it had earned is lost."""
+        self.distrusted.add(service)
+        self.records.pop(service, None)
+
+    def why_distrusted(self, service: str | None, *, granted: bool) -> str:
+        """Why nothing is done by itself for a service, in a sentence; empty: it may be."""
+        if service in self.distrusted:
+            return f"a rollback of {service} was in vain, and it has not earned it anew ({self.records.get(service or '', Record()).why_not})"
+        return "" if granted else self.records.get(service or "", Record()).why_not
+
+    def muted(self, service: str | None, at_ms: int) -> str:
+        """Why nobody is paged about a service now, in a sentence; empty: somebody is."""
+        for mute in self.mutes:
+            if mute.until_ms > at_ms and mute.service in (None, service):
+                return f"{mute.by} asked not to be paged about {mute.service or 'anything'}: {mute.reason}"
+        return ""
 
     def add_rollback(self, change: Change, at_ms: int, policy: Policy) -> None:
         """Note a rollback that has been decided."""
@@ -117,4 +200,5 @@ class History:
         oldest_ms = min([at_ms - 2 * changes.lookback_ms, *(change.started_ms for change in changes.changes.values())]) - policy.known_good_ms
         self.closed = [ill for ill in self.closed if ill.closed_ms is None or ill.closed_ms > oldest_ms]
         self.rolled_back = {key: then for key, then in self.rolled_back.items() if key in changes.changes or at_ms - then < policy.max_rollbacks_per_ms}
+        self.mutes = [mute for mute in self.mutes if mute.until_ms > at_ms]
         self.cooling_until_ms = {service: until_ms for service, until_ms in self.cooling_until_ms.items() if until_ms > at_ms}

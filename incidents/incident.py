@@ -12,7 +12,7 @@ from rollguard.incidents.cost import Bill, Clock, bill_of
 from rollguard.incidents.lifecycle import State
 from rollguard.incidents.onset import Moment, sharpest_first, starts_of
 from rollguard.incidents.places import CAP_NATS, Symptom, effect_of, hurt_evidence, region_row
-from rollguard.incidents.records import IncidentState
+from rollguard.incidents.records import IncidentState, Plan
 
 __all__ = ["Incident", "locate"]
 
@@ -54,6 +54,21 @@ class Incident:
     plan: str | None = None
     undone_ms: int | None = None
     cleared: frozenset[str] = frozenset()
+    #: The plan that persons may approve, since when, who did, and the hashes of those that were rejected or have expired.
+    proposed: Plan | None = None
+    proposed_ms: int = 0
+    needs: int = 0
+    approved_by: tuple[str, ...] = ()
+    dropped: frozenset[str] = frozenset()
+    #: When somebody was paged, who answered, and whether others were told because nobody did.
+    paged_ms: int | None = None
+    acknowledged_by: str | None = None
+    escalated: bool = False
+    #: What a rollback was expected to save when it was decided, and whether it is proven that it helped.
+    saving: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    proven: bool = False
+    #: Something was said: it is looked at on the next tick, however old it is.
+    stirred: bool = False
     ailing: frozenset[str] = frozenset()
     told: tuple[object, ...] = ()
     shown: IncidentState | None = None

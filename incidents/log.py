@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 
 from rollguard.config import RollguardError
 from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
-from rollguard.incidents.records import ChangeSeen, Kill, Pulse, RolledBack
+from rollguard.incidents.records import ChangeSeen, Command, Kill, Probe, Pulse, RolledBack
 
 __all__ = ["LogCodec", "LogError", "LogRecord"]
 
-LogRecord = ChangeSeen | Kill | Pulse | RolledBack | Signal | Tick
+LogRecord = ChangeSeen | Command | Kill | Probe | Pulse | RolledBack | Signal | Tick
 
 #: Lists of names that are remembered, so that ticks share them; more would be a log that is not ours.
 MOST_NAMES = 4096
@@ -68,11 +70,23 @@ class _Pulse(msgspec.Struct, frozen=True, kw_only=True, tag="pulse", tag_field="
     it: Pulse
 
 
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="record"):
+    it: Command
+
+
+class _Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe", tag_field="record"):
+    it: Probe
+
+
 class _RolledBack(msgspec.Struct, frozen=True, kw_only=True, tag="rolled_back", tag_field="record"):
     it: RolledBack
 
 
-_DECODER = msgspec.msgpack.Decoder(_Tick | _Signal | _Change | _Kill | _Pulse | _RolledBack)
+#: How a record stands in the log that is written as it is.
+_TAGGED: dict[type, Callable[..., msgspec.Struct]] = {
+    ChangeSeen: _Change, Command: _Command, Kill: _Kill, Probe: _Probe, Pulse: _Pulse, RolledBack: _RolledBack, Signal: _Signal,
+}  # fmt: skip
+_DECODER = msgspec.msgpack.Decoder(_Tick | _Signal | _Change | _Command | _Kill | _Probe | _Pulse | _RolledBack)
 _SERIES = msgspec.msgpack.Decoder(tuple[SeriesName, ...])
 _KEYS = msgspec.msgpack.Decoder(tuple[tuple[str, ...], ...])
 _encode = msgspec.msgpack.encode
@@ -103,27 +117,18 @@ class LogCodec:
                 return f"tick/{record.bucket}"
             case Kill():
                 return f"kill/{'on' if record.on else 'off'}"
-            case Pulse():
-                return f"pulse/{record.at_ms}"
+            case Pulse() | Probe():
+                return f"{type(record).__name__.lower()}/{record.at_ms}"
+            case Command():
+                return f"command/{record.id}"
             case RolledBack():
-                return f"rolled_back/{record.incident_id}"
+                return f"rolled_back/{record.incident_id}/{record.outcome}"
 
     def encode(self, record: LogRecord) -> bytes:
         """Write a record."""
-        match record:
-            case Tick():
-                accounts = [self._account(account) for account in record.accounts]
-                return _encode(_Tick(bucket=record.bucket, ready=record.ready, accounts=accounts))
-            case Signal():
-                return _encode(_Signal(it=record))
-            case ChangeSeen():
-                return _encode(_Change(it=record))
-            case Kill():
-                return _encode(_Kill(it=record))
-            case Pulse():
-                return _encode(_Pulse(it=record))
-            case RolledBack():
-                return _encode(_RolledBack(it=record))
+        if isinstance(record, Tick):
+            return _encode(_Tick(bucket=record.bucket, ready=record.ready, accounts=[self._account(account) for account in record.accounts]))
+        return _encode(_TAGGED[type(record)](it=record))
 
     def decode(self, value: bytes) -> LogRecord:
         """Read a record.

@@ -67,6 +67,16 @@ class Facts:
         The incident rests on buckets closed by silence alone, or nearly so.
     feed_silent : bool
         The change feed has fallen silent.
+    trust : str
+        Why the service has not earned to be acted on without a person; empty: it has, or it was granted.
+    freeze : str
+        Why nothing may be rolled back now; empty: it may.
+    protected : bool
+        The service is Rollguard, what it runs on, or what carries out its rollbacks.
+    executor : bool
+        Something carries out rollbacks of the service.
+    compares : bool
+        It refuses by itself to touch a version other than the one that was judged.
     """
 
     mode: Mode
@@ -96,6 +106,11 @@ class Facts:
     missing: tuple[str, ...]
     only_silence: bool
     feed_silent: bool
+    trust: str
+    freeze: str
+    protected: bool
+    executor: bool
+    compares: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,32 @@ def _mode(f: Facts) -> tuple[bool, str]:
         Mode.AUTO: "the mode is auto",
     }
     return f.mode is Mode.AUTO, sentences[f.mode]
+
+
+def _trust(f: Facts) -> tuple[bool, str]:
+    return not f.trust, f"auto is not earned: {f.trust}" if f.trust else "auto is earned or granted"
+
+
+def _freeze(f: Facts) -> tuple[bool, str]:
+    return not f.freeze, f"nothing is rolled back now: {f.freeze}" if f.freeze else "no freeze is on"
+
+
+def _protected(f: Facts) -> tuple[bool, str]:
+    return not f.protected, (
+        "its service is protected: Rollguard does not touch itself, nor what it stands on" if f.protected else "its service is not protected"
+    )
+
+
+def _executor(f: Facts) -> tuple[bool, str]:
+    return f.executor, "a target carries out its rollbacks" if f.executor else "no target carries out its rollbacks (`respond.targets`)"
+
+
+def _compares(f: Facts) -> tuple[bool, str]:
+    return f.compares, (
+        "its target touches nothing but the version that was judged"
+        if f.compares
+        else "its target does not compare by itself: between reading the version and rolling it back another may go live"
+    )
 
 
 def _verdict(f: Facts) -> tuple[bool, str]:
@@ -222,6 +263,7 @@ def _data(f: Facts) -> tuple[bool, str]:
 #: Name and check of every condition, in the order they are told.
 CONDITIONS: tuple[tuple[str, Check], ...] = (
     ("mode", _mode),
+    ("trust", _trust),
     ("verdict", _verdict),
     ("lead", _lead),
     ("away", _away),
@@ -234,6 +276,10 @@ CONDITIONS: tuple[tuple[str, Check], ...] = (
     ("budget", _budget),
     ("cool_down", _cool_down),
     ("kill_switch", _kill_switch),
+    ("freeze", _freeze),
+    ("protected", _protected),
+    ("executor", _executor),
+    ("compares", _compares),
     ("data", _data),
 )
 

@@ -11,20 +11,26 @@ __all__ = [
     "Action",
     "ChangeKind",
     "ChangeSeen",
+    "Command",
     "Decision",
     "Entry",
     "IncidentState",
     "Kill",
+    "Plan",
+    "Probe",
     "Pulse",
     "Rollback",
     "RolledBack",
     "Suspect",
+    "Verb",
     "Verdict",
 ]
 
 ChangeKind = Literal["code", "config", "flag", "migration", "infra"]
 Verdict = Literal["guilty", "no_change", "inconclusive"]
 Action = Literal["page", "rollback", "hold", "observe"]
+#: What a person may say of an incident, or of a service.
+Verb = Literal["ack", "approve", "reject", "judge", "resolve", "mute"]
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
@@ -108,18 +114,103 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """A question to all stages, whether they are alive; the desk answers by its newest tick.
+
+    Attributes
+    ----------
+    at_ms : int
+        When it was asked, epoch ms UTC.
+    """
+
+    at_ms: int
+
+
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
-    """A target has carried out the rollback of an incident: from now on is watched whether it helped.
+    """What became of the rollback of an incident; once it is done it is watched whether it helped.
 
     Attributes
     ----------
     incident_id : str
     at_ms : int
-        When it was done, epoch ms UTC.
+        When that was known, epoch ms UTC.
+    outcome : {"done", "failed", "expired", "unknown"}
+        failed, expired: surely nothing was changed, or not all of it. unknown: a person has to look.
+    detail : str
+        What the target said.
     """
 
     incident_id: str
     at_ms: int
+    outcome: Literal["done", "failed", "expired", "unknown"] = "done"
+    detail: str = ""
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person said; that it was them has been checked.
+
+    Attributes
+    ----------
+    id : str
+        The same of a repeat.
+    verb : Verb
+    at_ms : int
+        When it was said, epoch ms UTC.
+    by : str
+        The person, by their name in the config.
+    incident_id : str
+        Empty of a mute.
+    plan : str
+        Hash of the plan that is approved or rejected.
+    culprit : str or None
+        Of a judgement: the change that did it; "none": no change did; "false-alarm": nothing was wrong.
+    service : str or None
+        Of a mute: the service that is not paged about; None: any.
+    until_ms : int
+        Of a mute.
+    reason : str
+    """
+
+    id: str
+    verb: Verb
+    at_ms: int
+    by: str
+    incident_id: str = ""
+    plan: str = ""
+    culprit: str | None = None
+    service: str | None = None
+    until_ms: int = 0
+    reason: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One rollback, as it was judged: nothing else may be done under its name.
+
+    Attributes
+    ----------
+    incident_id, deploy_id, service : str
+    expected_version : str or None
+        The version that was judged.
+    to_version : str
+    places : tuple of str
+        Of those the change reached the ones that hurt, sorted, one step each; empty: everywhere, as one step.
+    """
+
+    incident_id: str
+    deploy_id: str
+    service: str
+    expected_version: str | None
+    to_version: str
+    places: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """What an approval is bound to: of another plan it is another."""
+        return blake2b(_ENCODER.encode(self), digest_size=8).hexdigest()
+
+    def __str__(self) -> str:
+        """The plan in words."""
+        return f"{self.service} -> {self.to_version} @ {', '.join(self.places) or 'everywhere'}"
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +253,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     reasons : tuple of str
     blocked_by : tuple of str
         A sentence for each condition that failed.
+    plan : Plan or None
+        Of a rollback; of a hold, what a person may approve.
+    needs : int
+        Persons who have to approve that plan; 0: none has to, or none can.
+    escalates : bool
+        Of a page: those are told who are told when nobody answers.
     """
 
     at_ms: int
@@ -169,6 +266,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None
     reasons: tuple[str, ...]
     blocked_by: tuple[str, ...] = ()
+    plan: Plan | None = None
+    needs: int = 0
+    escalates: bool = False
 
 
 class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +301,10 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
         A sentence for each metric that hurts.
     data_quality : tuple of str
         What is doubtful about the data; empty when nothing is.
+    paged : bool
+        Somebody has been told.
+    acknowledged_by : str or None
+        The person who looks after it.
     """
 
     incident_id: str
@@ -224,6 +328,8 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
     symptoms: tuple[str, ...]
     data_quality: tuple[str, ...]
     would_change: tuple[str, ...] = ()
+    paged: bool = False
+    acknowledged_by: str | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

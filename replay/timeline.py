@@ -80,10 +80,20 @@ def _incident(state: IncidentState) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(state)
     for name in ("opened_at", "onset", "closed_at"):
         plain[name] = rfc3339(plain.pop(f"{name}_ms"))
+    if state.acknowledged_by is None:
+        del plain["acknowledged_by"]
     return plain
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(decision)
     plain["at"] = rfc3339(plain.pop("at_ms"))
+    if decision.plan is None:
+        del plain["plan"]
+    else:
+        plain["plan"]["hash"] = decision.plan.hash
+    if not decision.needs:
+        del plain["needs"]
+    if not decision.escalates:
+        del plain["escalates"]
     return plain

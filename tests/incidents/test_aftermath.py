@@ -44,7 +44,10 @@ def test_a_rollback_that_helped_leaves_the_blame_where_it_is() -> None:
     shop.hurts = [Hurt("orders", 0.6, ONSET, DONE + MINUTE, where={"region": "eu-west"})]
     returned = shop.returned("orders", DONE + MINUTE + 2, DONE + MINUTE, region="eu-west")
     desk, entries = told(shop, [left, returned, *deploy()], done=True)
-    assert [decision.action for decision in decisions(entries)] == ["page", "rollback"]
+    assert [decision.action for decision in decisions(entries)] == ["page", "rollback", "observe"]
+    proof = decisions(entries)[-1]
+    assert proof.reasons[0].startswith("the rollback of chg-1 helped: what hurt has surely come back")
+    assert "orders saved in the hour after it" in proof.reasons[1]
     assert entries[-1].event == "closed"
     assert entries[-1].incident is not None
     assert entries[-1].incident.verdict == "guilty"
@@ -87,4 +90,4 @@ def test_a_service_that_was_rolled_back_in_vain_is_not_rolled_back_by_itself_aga
     ]
     entries = desk.feed(shop.log(START + 40 * MINUTE + 1, later + 10 * MINUTE, records))
     assert decisions(entries, "rollback") == []
-    assert any("a person has to confirm" in sentence for decision in decisions(entries, "hold") for sentence in decision.blocked_by)
+    assert any("a rollback of checkout was in vain" in sentence for decision in decisions(entries, "hold") for sentence in decision.blocked_by)

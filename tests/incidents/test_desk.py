@@ -364,7 +364,13 @@ def test_a_change_is_rolled_back_once_whatever_the_scope() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "actions"),
-    [("observe", ["observe"]), ("advise", ["page", "hold"]), ("approve", ["page", "hold"]), ("auto", ["page", "rollback"]), ("null", ["page", "rollback"])],
+    [
+        ("observe", ["observe"]),
+        ("advise", ["page", "hold"]),
+        ("approve", ["page", "hold", "hold"]),
+        ("auto", ["page", "rollback"]),
+        ("null", ["page", "rollback"]),
+    ],
 )
 def test_each_service_has_its_mode(mode: str, actions: list[str]) -> None:
     shop = Shop(settings=settings_with(f"services: {{checkout: {{mode: {mode}}}, payments: {{mode: observe}}}}"))

@@ -46,11 +46,10 @@ class Life(RuleBasedStateMachine):
         if before == "closed":
             assert self.state == "closed"
         if before == "acting" and self.state != "acting":
-            assert event in {"all_returned", "not_helped"}
+            assert event in {"all_returned", "not_helped", "not_done", "resolved"}
             self.acted = event == "all_returned"
         if self.state == "closed" and before != "closed":
-            assert event == "quiet"
-            assert before.startswith("recovering")
+            assert event == "resolved" or (event == "quiet" and before.startswith("recovering"))
 
     @invariant()
     def what_was_acted_on_stays_so(self) -> None:

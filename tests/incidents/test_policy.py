@@ -41,6 +41,11 @@ GOOD = Facts(
     missing=(),
     only_silence=False,
     feed_silent=False,
+    trust="",
+    freeze="",
+    protected=False,
+    executor=True,
+    compares=True,
 )
 #: The other two kinds of grounds.
 BY_VERSION: dict[str, Any] = {"unreached_well": (), "version_nats": VERSION_GROUNDS_NATS}
@@ -53,6 +58,7 @@ BREAKS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"mode": Mode.ADVISE}, "a person acts"),
         ({"mode": Mode.OBSERVE}, "the mode is observe"),
     ],
+    "trust": [({"trust": "3 of 4 judged verdicts were right"}, "auto is not earned: 3 of 4")],
     "verdict": [
         ({"verdict": "inconclusive"}, "the verdict is inconclusive"),
         ({"verdict": "no_change"}, "the verdict is no change"),
@@ -78,6 +84,10 @@ BREAKS: dict[str, list[tuple[dict[str, Any], str]]] = {
     "budget": [({"rollbacks_left": 0}, "used up"), ({"rollbacks_left": -2}, "used up")],
     "cool_down": [({"cool_down": True}, "cooling down")],
     "kill_switch": [({"kill_switch": True}, "the kill switch is on")],
+    "freeze": [({"freeze": "frozen: Black Friday"}, "nothing is rolled back now: frozen: Black Friday")],
+    "protected": [({"protected": True}, "Rollguard does not touch itself")],
+    "executor": [({"executor": False}, "no target carries out")],
+    "compares": [({"compares": False}, "does not compare by itself")],
     "data": [
         ({"stale_ms": 60_001}, "60 s old"),
         ({"missing": ("orders",)}, "orders is missing or uncertain"),
@@ -204,6 +214,11 @@ any_facts = st.builds(
     missing=names,
     only_silence=st.booleans(),
     feed_silent=st.booleans(),
+    trust=st.sampled_from(["", "0 of 0 judged"]),
+    freeze=st.sampled_from(["", "frozen: sale"]),
+    protected=st.booleans(),
+    executor=st.booleans(),
+    compares=st.booleans(),
 )
 #: The worst that each fact can be.
 WORST: dict[str, Any] = {
@@ -232,6 +247,11 @@ WORST: dict[str, Any] = {
     "missing": ("orders",),
     "only_silence": True,
     "feed_silent": True,
+    "trust": "0 of 0 judged",
+    "freeze": "frozen: sale",
+    "protected": True,
+    "executor": False,
+    "compares": False,
 }
 
 
