@@ -158,8 +158,9 @@ class Desk:
     def _undone(self, record: RolledBack, out: list[Entry]) -> None:
         """Take what became of a rollback."""
         incident = self._incident(record.incident_id)
-        if incident is None or incident.plan is None or incident.undone_ms is not None:
+        if incident is None or incident.plan is None or incident.undone_ms is not None or incident.outcome == record.outcome:
             return
+        incident.outcome = record.outcome
         if record.outcome == "done":
             incident.undone_ms = record.at_ms
             return
@@ -200,6 +201,11 @@ class Desk:
     def _incident(self, incident_id: str) -> Incident | None:
         """The open incident of an id."""
         return next((incident for incident in self.incidents if incident.id == incident_id), None)
+
+    def state_of(self, incident_id: str) -> IncidentState | None:
+        """What was last told of an open incident."""
+        incident = self._incident(incident_id)
+        return None if incident is None else incident.shown
 
     def _now_ms(self) -> int:
         """The time of the log: when the last bucket was known."""
@@ -436,8 +442,9 @@ class Desk:
         reasons = verdict.reasons
         if verdict.blocked_by:
             reasons = (f"approved by {' and '.join(incident.approved_by)}, who set aside: {'; '.join(verdict.blocked_by)}", *reasons)
+        approved_by = incident.approved_by if verdict.blocked_by else ()
         incident.proposed, incident.approved_by, incident.needs = None, (), 0
-        return Decision(at_ms=at_ms, action="rollback", target=seen.target, reasons=reasons, plan=plan)
+        return Decision(at_ms=at_ms, action="rollback", target=seen.target, reasons=reasons, plan=plan, approved_by=approved_by)
 
 
 _STATE = ("books", "changes", "gaps", "history", "incidents", "trials")

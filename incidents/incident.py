@@ -53,6 +53,7 @@ class Incident:
     #: The change it was decided to roll back, when that was done, and the changes whose rollback did not help.
     plan: str | None = None
     undone_ms: int | None = None
+    outcome: str | None = None
     cleared: frozenset[str] = frozenset()
     #: The plan that persons may approve, since when, who did, and the hashes of those that were rejected or have expired.
     proposed: Plan | None = None

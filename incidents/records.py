@@ -257,6 +257,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         Of a rollback; of a hold, what a person may approve.
     needs : int
         Persons who have to approve that plan; 0: none has to, or none can.
+    approved_by : tuple of str
+        Of a rollback: the persons who approved it; none: it is automatic.
     escalates : bool
         Of a page: those are told who are told when nobody answers.
     """
@@ -268,6 +270,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     blocked_by: tuple[str, ...] = ()
     plan: Plan | None = None
     needs: int = 0
+    approved_by: tuple[str, ...] = ()
     escalates: bool = False
 
 

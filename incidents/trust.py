@@ -42,7 +42,7 @@ def lower_bound(right: int, judged: int) -> float:
     share = right / judged
     centre = share + _Z * _Z / (2.0 * judged)
     spread = _Z * math.sqrt(share * (1.0 - share) / judged + _Z * _Z / (4.0 * judged * judged))
-    return (centre - spread) / (1.0 + _Z * _Z / judged)
+    return max(centre - spread, 0.0) / (1.0 + _Z * _Z / judged) if right else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
         del plain["plan"]
     else:
         plain["plan"]["hash"] = decision.plan.hash
-    if not decision.needs:
-        del plain["needs"]
-    if not decision.escalates:
-        del plain["escalates"]
+    for name in ("needs", "approved_by", "escalates"):
+        if not plain[name]:
+            del plain[name]
     return plain

@@ -4,6 +4,7 @@ from rollguard.store.errors import DamagedError, LogChangedError, OffsetError, S
 from rollguard.store.records import (
     Anchor,
     Batch,
+    Flag,
     Flaw,
     IncidentRow,
     Kept,
@@ -23,6 +24,7 @@ __all__ = [
     "Anchor",
     "Batch",
     "DamagedError",
+    "Flag",
     "Flaw",
     "IncidentRow",
     "Kept",

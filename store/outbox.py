@@ -131,13 +131,24 @@ def unknown(connection: Connection, now_ms: int) -> list[OutboxRow]:
     return [_row(row) for row in connection.execute(query.order_by(outbox.c.seq))]
 
 
-def read(connection: Connection, *, kinds: Collection[OutboxKind] | None, states: Collection[OutboxState] | None) -> list[OutboxRow]:
+def read(
+    connection: Connection,
+    *,
+    kinds: Collection[OutboxKind] | None,
+    states: Collection[OutboxState] | None,
+    incident_id: str | None,
+    settled_since_ms: int | None,
+) -> list[OutboxRow]:
     """Rows in the order they were written."""
     query = select(outbox).order_by(outbox.c.seq)
     if kinds is not None:
         query = query.where(outbox.c.kind.in_(sorted(kinds)))
     if states is not None:
         query = query.where(outbox.c.state.in_(sorted(states)))
+    if incident_id is not None:
+        query = query.where(outbox.c.incident_id == incident_id)
+    if settled_since_ms is not None:
+        query = query.where(outbox.c.settled_ms >= settled_since_ms)
     return [_row(row) for row in connection.execute(query)]
 
 

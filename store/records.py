@@ -9,6 +9,7 @@ import msgspec
 __all__ = [
     "Anchor",
     "Batch",
+    "Flag",
     "Flaw",
     "IncidentRow",
     "Kept",
@@ -233,6 +234,21 @@ class Anchor(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     hash: bytes
+
+
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is so now.
+
+    Attributes
+    ----------
+    name, value : str
+    at_ms : int
+        When it was said.
+    """
+
+    name: str
+    value: str
+    at_ms: int
 
 
 class Flaw(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 
-from rollguard.store import batches, journal, ledger, outbox, schema, snapshots, stages
+from rollguard.store import batches, flags, journal, ledger, outbox, schema, snapshots, stages
 from rollguard.store.engine import WRITES, open_engine, translated
 from rollguard.store.records import (
     Anchor,
     Batch,
+    Flag,
     Flaw,
     IncidentRow,
     Kept,
@@ -304,10 +305,27 @@ class Store:
         with self._reading() as connection:
             return outbox.unknown(connection, now_ms)
 
-    def outbox(self, *, kinds: Collection[OutboxKind] | None = None, states: Collection[OutboxState] | None = None) -> list[OutboxRow]:
-        """Rows in the order they were written, of some kinds and states; takes none."""
+    def outbox(
+        self,
+        *,
+        kinds: Collection[OutboxKind] | None = None,
+        states: Collection[OutboxState] | None = None,
+        incident_id: str | None = None,
+        settled_since_ms: int | None = None,
+    ) -> list[OutboxRow]:
+        """Rows in the order they were written: of some kinds and states, of one incident, settled since a moment; takes none."""
         with self._reading() as connection:
-            return outbox.read(connection, kinds=kinds, states=states)
+            return outbox.read(connection, kinds=kinds, states=states, incident_id=incident_id, settled_since_ms=settled_since_ms)
+
+    def raise_flag(self, name: str, value: str, now_ms: int) -> None:
+        """Say what is so now, as that the kill switch is on."""
+        with self._writing() as connection:
+            flags.raise_flag(connection, Flag(name=name, value=value, at_ms=now_ms))
+
+    def flag(self, name: str) -> Flag | None:
+        """What was said last under a name; None: nothing ever was."""
+        with self._reading() as connection:
+            return flags.read(connection, name)
 
     def append(self, rows: Iterable[LedgerRow]) -> int:
         """Add rows to the ledger, and return the number of its last entry."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-__all__ = ["METADATA", "incidents", "ledger", "ledger_head", "outbox", "snapshots", "stages", "timeline"]
+__all__ = ["METADATA", "flags", "incidents", "ledger", "ledger_head", "outbox", "snapshots", "stages", "timeline"]
 
 METADATA = MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s"},
@@ -88,6 +88,7 @@ outbox = Table(
     # One rollback of (service, change, scope), whoever decides it again under another id.
     Index("uq_outbox_rollback", "dedup_key", unique=True, sqlite_where=text("kind = 'rollback'"), postgresql_where=text("kind = 'rollback'")),
     Index("ix_outbox_state", "state", "kind"),
+    Index("ix_outbox_incident_id", "incident_id"),
 )
 
 ledger = Table(
@@ -108,4 +109,13 @@ ledger_head = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     Column("hash", LargeBinary, nullable=False),
+)
+
+# What is so now; the last that was said of a name holds.
+flags = Table(
+    "flags",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
 )

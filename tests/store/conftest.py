@@ -17,7 +17,7 @@ __all__ = ["address", "another", "postgres", "postgres_ready", "postgres_server"
 
 Another = Callable[..., Store]
 #: The newest step of the schema.
-NEWEST = "0002"
+NEWEST = "0003"
 
 
 @pytest.fixture(scope="session")
