@@ -42,16 +42,16 @@ class Alertmanager:
 
     def __init__(self, where: str, pager: PagerConfig, secret: str | None) -> None:
         if not pager.url:
-            raise PageError(where, "no addresses in 'url'. Expected: every peer", recoverable=False)
+            raise PageError(where, "url: 0 addresses. Expected: every peer", recoverable=False)
         for name in pager.labels:
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name in {"alertname", "incident"}:
                 raise PageError(
-                    where, f"labels.{name}: no label of its own. Expected: letters, digits and _, neither alertname nor incident", recoverable=False
+                    where, f"labels.{name}: no label that it may have. Expected: letters, digits and _, neither alertname nor incident", recoverable=False
                 )
         if secret is not None and not re.fullmatch(r"[!-~]+", secret):
-            raise PageError(where, "its secret is no bearer token. Expected: printable ASCII without spaces", recoverable=False)
+            raise PageError(where, "secret: no bearer token. Expected: printable ASCII without spaces", recoverable=False)
         self._headers = {"authorization": f"Bearer {secret}"} if secret else {}
-        self._urls = tuple(f"{whole_url(where, url).rstrip('/').removesuffix('/api/v2/alerts')}/api/v2/alerts" for url in pager.url)
+        self._urls = tuple(f"{whole_url(where, url, 'url').rstrip('/').removesuffix('/api/v2/alerts')}/api/v2/alerts" for url in pager.url)
         self._labels = {name: line(value, 1_000) for name, value in pager.labels.items()}
         self._receiver = Receiver(where, pager, secret)
 

@@ -20,6 +20,7 @@ from rollguard.responders.records import Page, PageError
 __all__ = ["ApprisePager"]
 
 _LINES = 40
+_log = logging.getLogger("apprise")
 #: Threads of calls that have run out of time and still go on; no more are begun beside them.
 _MOST = 4
 _TITLES = {"trigger": "", "acknowledge": "Acknowledged: ", "resolve": "Resolved: "}
@@ -51,16 +52,19 @@ class ApprisePager:
             raise PageError(
                 where, "ca_file: Apprise trusts the system's certificates. Add yours to them, or name their file in REQUESTS_CA_BUNDLE", recoverable=False
             )
-        _quieten()
+        self._mask = Mask(secret)
+        _quieten(self._masked)
         asset = apprise.AppriseAsset(app_id="Rollguard", app_desc="Rollguard", async_mode=False)
         asset.http_redirects = False
         found = apprise.Apprise.instantiate(secret or "", asset=asset)
         if found is None:
-            raise PageError(where, "its secret is no URL that Apprise knows, or lacks a part. Expected: as `apprise --details` lists them", recoverable=False)
+            _log.removeFilter(self._masked)
+            raise PageError(
+                where, "secret: no URL that Apprise knows, or one that lacks a part. Expected: as `apprise --details` lists them", recoverable=False
+            )
         self._apprise = apprise.Apprise(asset=asset)
         self._apprise.add(found)
         self._where = where
-        self._mask = Mask(secret)
         self._timeout_s = pager.timeout_ms / 1_000
         self._running = 0
 
@@ -88,7 +92,13 @@ class ApprisePager:
         return "Apprise says that it was taken"
 
     async def close(self) -> None:
-        """Do nothing: Apprise keeps no connection."""
+        """Apprise keeps no connection."""
+        _log.removeFilter(self._masked)
+
+    def _masked(self, record: logging.LogRecord) -> bool:
+        """Take the secret out of what Apprise logs, which says where it sends."""
+        record.msg, record.args, record.exc_info = self._mask(record.getMessage()), (), None
+        return True
 
     def _error(self, problem: str) -> PageError:
         return PageError(self._where, line(self._mask(problem), 1_000), recoverable=True)
@@ -116,9 +126,10 @@ class ApprisePager:
         return await done
 
 
-def _quieten() -> None:
-    """Keep addresses, which are secrets, out of logs: what went wrong is told by us, masked."""
-    logging.getLogger("apprise").propagate = False
+def _quieten(masked: Callable[[logging.LogRecord], bool]) -> None:
+    """Keep addresses, which are secrets, out of logs; what went wrong is told with the page's error."""
+    _log.addFilter(masked)
+    _log.propagate = False
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 

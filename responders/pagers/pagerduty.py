@@ -46,7 +46,7 @@ class PagerDuty:
 
     def __init__(self, where: str, pager: PagerConfig, secret: str | None) -> None:
         if not secret or not secret.isascii() or not secret.isalnum():
-            raise PageError(where, "its secret is no routing key. Expected: the integration key, letters and digits", recoverable=False)
+            raise PageError(where, "secret: no routing key. Expected: the integration key, letters and digits", recoverable=False)
         self._key = secret
         self._url = only_url(where, pager, _URL).rstrip("/").removesuffix("/v2/enqueue")
         self._receiver = Receiver(where, pager, secret)

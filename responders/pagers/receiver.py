@@ -75,7 +75,14 @@ class Receiver:
         try:
             answer = await call(self._session, "POST", url, within_ms=self._timeout_ms, body=content, headers=json_headers(headers))
         except HttpBrokenError as error:
-            raise self.error(error.problem, recoverable=True) from None
+            broken = error.problem
+        else:
+            return self._judged(answer)
+        # Outside: what was caught holds the request with its address, and would stay in sight as the context of this one.
+        raise self.error(broken, recoverable=True)
+
+    def _judged(self, answer: HttpAnswer) -> HttpAnswer:
+        """Raise what an answer that takes nothing means."""
         if 300 <= answer.status < 400:
             raise self.error(f"{_redirected(answer)}; a redirect is never followed", recoverable=answer.status not in {301, 308})
         if answer.status == 429 or answer.status >= 500:
@@ -91,8 +98,8 @@ class Receiver:
         await self._session.aclose()
 
 
-def whole_url(where: str, url: str) -> str:
-    """Check an address that is a secret, and so was not checked with the config.
+def whole_url(where: str, url: str, key: str = "secret") -> str:
+    """Check an address that stands under a key; one that is a secret was not checked with the config.
 
     Raises
     ------
@@ -104,7 +111,7 @@ def whole_url(where: str, url: str) -> str:
     except (httpx.InvalidURL, ValueError):
         found = httpx.URL("")
     if found.scheme not in {"http", "https"} or not found.host or not url.isprintable() or " " in url:
-        raise PageError(where, "its secret is no address of HTTP. Expected: the whole URL, https://…", recoverable=False)
+        raise PageError(where, f"{key}: no address of HTTP. Expected: the whole URL, https://…", recoverable=False)
     return url
 
 
@@ -118,8 +125,8 @@ def only_url(where: str, pager: PagerConfig, default: str | None = None) -> str:
     """
     urls = pager.url or ((default,) if default else ())
     if len(urls) != 1:
-        raise PageError(where, f"{len(urls)} addresses in 'url'. Expected: one", recoverable=False)
-    return whole_url(where, urls[0])
+        raise PageError(where, f"url: {len(urls)} addresses. Expected: one", recoverable=False)
+    return whole_url(where, urls[0], "url")
 
 
 def _redirected(answer: HttpAnswer) -> str:

@@ -75,11 +75,11 @@ class Webhook:
 def _signer(where: str, secret: str | None) -> Signer:
     expected = "whsec_ and at least 24 bytes in base64, as `openssl rand -base64 32` makes them"
     if not secret or not secret.startswith("whsec_") or not re.fullmatch(r"whsec_[A-Za-z0-9+/]{32,}={0,2}", secret):
-        raise PageError(where, f"its secret is no signing secret. Expected: {expected}", recoverable=False)
+        raise PageError(where, f"secret: no signing secret. Expected: {expected}", recoverable=False)
     try:
         return Signer(secret)
     except (Base64Error, EmptyWebhookSecretError):
-        raise PageError(where, f"its secret is no base64. Expected: {expected}", recoverable=False) from None
+        raise PageError(where, f"secret: no base64. Expected: {expected}", recoverable=False) from None
 
 
 def _name(message_id: str) -> str:
