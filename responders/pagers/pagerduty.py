@@ -53,10 +53,7 @@ class PagerDuty:
 
     async def send(self, page: Page, *, message_id: str) -> str:
         """Tell; when it returns, PagerDuty has accepted the event."""
-        event: dict[str, Any] = {"routing_key": self._key, "event_action": page.event, "dedup_key": key(page.dedup_key, 255)}
-        if page.event == "trigger":
-            event |= _alert(page, message_id)
-        return self._taken(await self._receiver.post(f"{self._url}/v2/enqueue", _within(event)))
+        return self._taken(await self._receiver.post(f"{self._url}/v2/enqueue", _event(page, self._key, message_id)))
 
     async def change(self, *, summary: str, at_ms: int, links: Sequence[Link] = (), details: Mapping[str, Any] | None = None) -> str:
         """Tell of a change, as a rollback that was done; nobody is paged.
@@ -96,6 +93,12 @@ class PagerDuty:
         if answer.status != 202 or not isinstance(body, dict) or body.get("status") != "success":
             raise self._receiver.error(f'{self._receiver.said(answer)}; expected: 202 and the status "success"', recoverable=True)
         return self._receiver.said(answer)
+
+
+def _event(page: Page, routing_key: str, message_id: str) -> bytes:
+    """The body for a page; what follows a trigger needs no more than its key."""
+    event: dict[str, Any] = {"routing_key": routing_key, "event_action": page.event, "dedup_key": key(page.dedup_key, 255)}
+    return _within(event | (_alert(page, message_id) if page.event == "trigger" else {}))
 
 
 def _alert(page: Page, message_id: str) -> dict[str, Any]:
@@ -147,5 +150,5 @@ def _within(event: dict[str, Any]) -> bytes:
         over -= sizes[name]
     kept = {name: value for name, value in details.items() if name not in left_out}
     names = line(", ".join(sorted(left_out)), 900)
-    kept["shortened"] = f"{len(left_out)} details were left out, since the event was too long for PagerDuty: {names}"
+    kept["shortened"] = f"left out, since the event was too long for PagerDuty: {names} ({len(left_out)} of {len(details)} details)"
     return msgspec.json.encode(event | {"payload": event["payload"] | {"custom_details": kept}})

@@ -61,15 +61,15 @@ class Slack:
 
 def _message(page: Page) -> dict[str, Any]:
     """A message of blocks, and the text that a phone shows of it."""
-    shown = f"{_COLOURS[page.severity]} {page.title}" if page.event == "trigger" else _WORDS[page.event] + page.title
+    title = page.title.strip() or "incident"
+    shown = f"{_COLOURS[page.severity]} {title}" if page.event == "trigger" else _WORDS[page.event] + title
     blocks: list[dict[str, Any]] = [*_whole(page, shown)] if page.event == "trigger" else [*_short(page, shown)]
     return {"text": _escaped(shown, _SECTION), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def _short(page: Page, shown: str) -> Iterable[dict[str, Any]]:
     yield _section(f"*{_escaped(shown, _LINE)}*")
-    if page.lines:
-        yield _section(_escaped(page.lines[0], _LINE))
+    yield from (_section(_escaped(each, _LINE)) for each in page.lines[:1] if each)
     yield _context([*_who(page), *_times(page)])
     yield from _buttons(page.links)
 
@@ -135,7 +135,12 @@ def _buttons(links: Sequence[Link], runbook: str | None = None) -> Iterable[dict
     wanted = [*links[: _BUTTONS - 1], *([Link(text="Runbook", href=runbook)] if runbook else [])]
     good = [each for each in wanted if is_address(each.href) and len(each.href) <= _SECTION]
     buttons = [
-        {"type": "button", "action_id": f"open-{place}", "text": {"type": "plain_text", "text": _escaped(each.text, _BUTTON), "emoji": False}, "url": each.href}
+        {
+            "type": "button",
+            "action_id": f"open-{place}",
+            "text": {"type": "plain_text", "text": _escaped(each.text.strip() or "Open", _BUTTON), "emoji": False},
+            "url": each.href,
+        }
         for place, each in enumerate(good)
     ]
     if buttons:
