@@ -16,6 +16,7 @@ from typing import Any, get_args
 import pytest
 import structlog
 
+from rollguard.config import Layer, default_text, load_layers
 from rollguard.config import Pager as PagerConfig
 from rollguard.responders import PageError
 from rollguard.responders.pagers import KINDS, make_pager
@@ -114,6 +115,32 @@ def serving(certificates: Path) -> ssl.SSLContext:
 
 def test_every_kind_of_the_config_can_be_made_and_is_tested_here() -> None:
     assert set(KINDS) == set(get_args(PagerConfig.model_fields["kind"].annotation)) == {*HTTP, "log"}
+
+
+EXAMPLES = """
+respond:
+  pagers:
+    oncall: {kind: pagerduty, secret: env:PAGERDUTY_KEY, url: "https://events.eu.pagerduty.com"}
+    cluster: {kind: alertmanager, url: "http://am-0.internal:9093, http://am-1.internal:9093", labels: {team: checkout}}
+    chat: {kind: slack, secret: file:/run/secrets/slack_webhook, timeout: 5s}
+    bridge: {kind: webhook, url: "https://bridge.example/pages", secret: env:BRIDGE_SECRET}
+    mail: {kind: apprise, secret: env:APPRISE_URL, timeout: 30s}
+    here: {kind: log}
+  page: [oncall, cluster]
+"""
+
+
+def test_a_pager_of_each_kind_can_be_made_from_a_config() -> None:
+    secrets = {"oncall": KEY, "chat": f"https://hooks.slack.com{HOOK}", "bridge": SIGNING, "mail": "mailto://someone:pLaNtEdPw@example.com"}
+    pagers = load_layers([Layer(default_text(), "default.yaml"), Layer(EXAMPLES, "examples.yaml")]).respond.pagers
+    assert {each.kind for each in pagers.values()} == set(KINDS)
+    made = [make_pager(name, each, secrets.get(name)) for name, each in pagers.items()]
+
+    async def close() -> None:
+        for each in made:
+            await each.close()
+
+    asyncio.run(close())
 
 
 @pytest.mark.parametrize("kind", sorted(HTTP))
