@@ -27,11 +27,14 @@ class Gap:
         Id of its incident, once it was told.
     told_ms : int or None
         When that was.
+    paged : bool
+        Somebody was paged about it.
     """
 
     since_ms: int
     told: str | None = None
     told_ms: int | None = None
+    paged: bool = False
 
 
 @dataclass(slots=True)
@@ -79,8 +82,9 @@ class Gaps:
             text = f"{source}: its topic cannot be read since this began, so what its customers feel is unknown, not well"
         else:
             text = "no bucket closes any more: events do not arrive, or ingest and detect stand still; nothing can be found until they go on"
+        gap.paged = (settings.mode or Mode.OBSERVE) is not Mode.OBSERVE
         state = _state(gap, None, text, tuple(sorted(name for name, metric in settings.metrics.items() if metric.source == source)))
-        page: Action = "observe" if (settings.mode or Mode.OBSERVE) is Mode.OBSERVE else "page"
+        page: Action = "page" if gap.paged else "observe"
         return [_entry("opened", gap, at_ms, state), _decided(gap, Decision(at_ms=at_ms, action=page, target=None, reasons=(text,)))]
 
     def _end(self, source: str, at_ms: int) -> list[Entry]:
@@ -114,6 +118,7 @@ def _state(gap: Gap, closed_at_ms: int | None, text: str, metrics: tuple[str, ..
         cost="what it cost is unknown: nothing was counted",
         symptoms=(text,),
         data_quality=(text,),
+        paged=gap.paged,
     )
 
 

@@ -1,5 +1,25 @@
 """Decisions in, pages and rollbacks out. Judges nothing: what was not decided is not done, and in doubt a person is told."""
 
-from rollguard.responders.records import MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
+from rollguard.responders.carrier import Carrier
+from rollguard.responders.pagers import PagerDuty, make_pager
+from rollguard.responders.records import Link, MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
+from rollguard.responders.telling import Notice, page_of
 
-__all__ = ["MovedError", "Page", "PageError", "Pager", "Prepared", "RefusedError", "Step", "Target", "TargetError", "UnknownError"]
+__all__ = [
+    "Carrier",
+    "Link",
+    "MovedError",
+    "Notice",
+    "Page",
+    "PageError",
+    "Pager",
+    "PagerDuty",
+    "Prepared",
+    "RefusedError",
+    "Step",
+    "Target",
+    "TargetError",
+    "UnknownError",
+    "make_pager",
+    "page_of",
+]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import Settings
 from rollguard.detectors import Tick
-from rollguard.incidents import Desk, Entry, LogCodec, LogError, Pulse
+from rollguard.incidents import Command, Desk, Entry, LogCodec, LogError, Pulse
 from rollguard.replay import line_of
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
-from rollguard.service.present import TOO_LATE_MS, lateness_of
+from rollguard.service.notices import rows_of
 from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, TimelineRow
 from rollguard.streams.kafka import Logs, Outgoing
 
@@ -71,8 +70,8 @@ class DeskWorks:
             self.owner,
             self.now_ms(),
             await self.logs.bounds(partition),
-            fresh=lambda: Desk(self.settings),
-            restore=lambda state: Desk.restore(self.settings, state),
+            fresh=lambda: Desk(self.settings, live=True),
+            restore=lambda state: Desk.restore(self.settings, state, live=True),
         )
         return DeskWork(self, epoch, desk, offset=offset, kept=kept)
 
@@ -110,17 +109,22 @@ class DeskWork:
             if isinstance(found, Tick):
                 self._ticked_ms = now_ms
                 self.frontier_ms = (found.bucket + 1) * self.works.settings.bucket_ms
-            for ordinal, entry in enumerate(self.desk.feed([found])):
+            entries = self.desk.feed([found])
+            settings, late_ms = self.works.settings, self.desk.lateness_ms
+            for ordinal, entry in enumerate(entries):
                 line = line_of(entry)
                 timeline.append(_timeline(record.offset, ordinal, entry, line))
                 if entry.incident is not None:
                     incidents[entry.incident_id] = _incident(record.offset, entry, line)
                 if entry.decision is not None:
                     ledger.append(LedgerRow(offset=record.offset, ordinal=ordinal, at_ms=entry.at_ms, kind=f"decided.{entry.decision.action}", body=line))
-                    row = _outbox(record.offset, ordinal, entry, line, lateness_of(entry.at_ms - self.desk.lateness_ms, now_ms))
-                    outbox += [] if row is None else [row]
+            if isinstance(found, Command):
+                # Also what changed nothing: who said what is remembered.
+                body = msgspec.json.encode(found)
+                ledger.append(LedgerRow(offset=record.offset, ordinal=len(entries), at_ms=found.at_ms, kind=f"command.{found.verb}", body=body))
+            outbox += rows_of(found, entries, self.desk.state_of, settings, offset=record.offset, late_ms=late_ms, now_ms=now_ms)
         self.offset = records[-1].offset + 1
-        if not timeline:
+        if not timeline and not ledger:
             # Most records come to nothing; the next batch speaks of them too.
             return DeskOut(None, letters)
         batch = Batch(
@@ -184,23 +188,4 @@ def _incident(offset: int, entry: Entry, line: bytes) -> IncidentRow:
         state=state.state,
         verdict=state.verdict,
         body=line,
-    )
-
-
-def _outbox(offset: int, ordinal: int, entry: Entry, line: bytes, late_ms: int) -> OutboxRow | None:
-    """What the world has to be told of a decision. What comes too late to be acted on is told to a person instead, and a late page says so."""
-    decision = entry.decision
-    if decision is None or decision.action not in {"page", "rollback"}:
-        return None
-    kind: Literal["page", "rollback", "advice"] = "page" if decision.action == "page" else "advice" if late_ms else "rollback"
-    return OutboxRow(
-        id=f"{entry.incident_id}/{decision.action}/{decision.at_ms}",
-        offset=offset,
-        ordinal=ordinal,
-        kind=kind,
-        incident_id=entry.incident_id,
-        dedup_key=entry.incident_id,
-        at_ms=decision.at_ms,
-        not_after_ms=decision.at_ms + TOO_LATE_MS if kind == "rollback" else None,
-        body=msgspec.json.encode({"late_ms": late_ms, "entry": msgspec.Raw(line)}),
     )

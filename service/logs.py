@@ -45,6 +45,6 @@ def set_up_logs(form: Literal["auto", "json", "text"] = "auto", level: int = log
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("alembic", "asyncio", "faust", "mode", "uvicorn"):
+    for noisy in ("alembic", "asyncio", "faust", "httpx", "mode", "urllib3", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
     quiet_client_logs()

@@ -22,6 +22,7 @@ from rollguard.service.detect_work import DetectWorks
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
+from rollguard.service.respond import RespondService, pagers_of
 from rollguard.service.stages import StageService, now_ms
 from rollguard.store import Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
@@ -42,6 +43,7 @@ class Part(StrEnum):
     DETECT = "detect"
     DESK = "desk"
     CHANGES = "changes"
+    RESPOND = "respond"
 
 
 class _Appender(Service):
@@ -114,7 +116,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     Raises
     ------
     RollguardError
-        If a secret or the database is not where the settings say: before anything has begun.
+        If a secret, a pager or the database is not where the settings say: before anything has begun.
     """
     access = Access(settings.kafka)
     store = open_store(settings)
@@ -134,6 +136,8 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     ]
     appender = _Appender(access)
     services: list[Service] = [*stages, appender]
+    if "respond" in parts:
+        services.append(RespondService(settings, store, pagers_of(settings), owner))
     if settings.http.port:
 
         def troubles() -> dict[str, str]:

@@ -1,0 +1,183 @@
+"""The carrier: every page reaches a receiver at least once and is one incident there, whatever the pagers do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from rollguard.config import Pager as PagerConfig
+from rollguard.config import Settings
+from rollguard.incidents import Desk
+from rollguard.responders import Carrier, Pager, make_pager
+from rollguard.service.notices import rows_of
+from rollguard.store import Batch, OutboxRow, Store
+from tests.incidents.scenes import MINUTE, START, Shop, at_ms, deploy, regional, settings_with
+from tests.responders.faulty import DRIP, HTML, RESET, SILENT, Answer, Behaviour, Faulty
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes, ok").decode()
+TAKEN = Answer(204)
+CONFIG = """
+respond:
+  pagers:
+    oncall: {kind: webhook, url: "http://127.0.0.1:1", secret: env:X, timeout: 150ms}
+    second: {kind: webhook, url: "http://127.0.0.1:2", secret: env:X, timeout: 150ms}
+  page: [oncall]
+  fallback: [second]
+  storm: {pages: 3, per: 10m}
+"""
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now_ms = at_ms(START + 10 * MINUTE)
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+def pager(name: str, receiver: Faulty) -> Pager:
+    config = PagerConfig.model_validate({"kind": "webhook", "url": receiver.url, "secret": "env:X", "timeout": "150ms"})
+    return make_pager(name, config, SECRET)
+
+
+def rows_for(settings: Settings, suffix: str = "") -> list[OutboxRow]:
+    """What the world is told of a regional culprit; with a suffix, of another incident like it."""
+    desk = Desk(settings)
+    shop = Shop(settings=settings)
+    found: list[OutboxRow] = []
+    for offset, record in enumerate(shop.log(START, START + 8 * MINUTE, [*regional(shop), *deploy()])):
+        entries = desk.feed([record])
+        now_ms = entries[0].at_ms if entries else 0
+        found += rows_of(record, entries, desk.state_of, settings, offset=offset, late_ms=20_000, now_ms=now_ms)
+    if not suffix:
+        return found
+    renamed = msgspec.json.decode(msgspec.json.encode(found).replace(found[0].incident_id.encode(), f"inc-{suffix}".encode()), type=list[OutboxRow])
+    bodies = [row.body.replace(found[0].incident_id.encode(), f"inc-{suffix}".encode()) for row in found]
+    return [msgspec.structs.replace(row, body=body) for row, body in zip(renamed, bodies, strict=True)]
+
+
+def filled(path: Path, rows: Sequence[OutboxRow]) -> Store:
+    store = Store.open(f"sqlite:///{path / 'rollguard.db'}")
+    store.migrate()
+    epoch = store.claim("desk", "test", 0)
+    told = [msgspec.structs.replace(row, offset=number, ordinal=0) for number, row in enumerate(rows) if row.kind != "rollback"]
+    store.record("desk", epoch, Batch(from_offset=0, to_offset=len(told), outbox=tuple(told)), 0)
+    return store
+
+
+async def carried(store: Store, settings: Settings, clock: Clock, pagers: dict[str, Pager], *, rounds: int = 30, name: str = "one") -> Carrier:
+    """Carry until nothing waits; the clock goes on by half a minute a round."""
+    carrier = Carrier(store, settings.respond, pagers, clock, name)
+    carrier.remember()
+    for _ in range(rounds):
+        await carrier.once()
+        if not store.outbox(kinds=["page", "advice"], states=["waiting", "taken"]):
+            break
+        clock.now_ms += 30_000
+    return carrier
+
+
+def keys(receiver: Faulty) -> set[str]:
+    return {asked.json()["data"]["dedup_key"] for asked in receiver.asked}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [Answer(429), Answer(429, b"", {"retry-after": "7"}), Answer(500), Answer(400, b"no"), RESET, SILENT, DRIP, HTML],
+    ids=["429", "429-after", "500", "400", "reset", "silent", "drip", "html"],
+)
+def test_whatever_a_pager_does_somebody_is_told_and_of_one_incident(tmp_path: Path, behaviour: Behaviour) -> None:
+    settings = settings_with(CONFIG)
+
+    async def story() -> tuple[set[str], set[str], list[OutboxRow]]:
+        clock = Clock()
+        store = filled(tmp_path, rows_for(settings))
+        async with Faulty(behaviour) as first, Faulty(TAKEN) as second:
+            pagers = {"oncall": pager("oncall", first), "second": pager("second", second)}
+            await carried(store, settings, clock, pagers, rounds=8)
+            found = keys(first), keys(second), store.outbox(kinds=["page", "advice"])
+            for each in pagers.values():
+                await each.close()
+        assert store.verify() == []
+        store.close()
+        return found
+
+    tried, told, rows = asyncio.run(story())
+    assert len(told) == 1
+    assert tried == told
+    sent = [row for row in rows if row.dedup_key.endswith("/second")]
+    assert sent
+    assert all(row.state == "sent" for row in sent)
+    assert all(row.state in {"waiting", "parked"} for row in rows if row.dedup_key.endswith("/oncall"))
+
+
+def test_a_pager_that_recovers_gets_every_page_in_order(tmp_path: Path) -> None:
+    settings = settings_with(CONFIG)
+
+    async def story() -> list[Any]:
+        clock = Clock()
+        store = filled(tmp_path, rows_for(settings))
+        async with Faulty(Answer(503), Answer(503), TAKEN) as receiver:
+            oncall = pager("oncall", receiver)
+            await carried(store, settings, clock, {"oncall": oncall})
+            assert {row.state for row in store.outbox(kinds=["page", "advice"])} == {"sent"}
+            await oncall.close()
+            store.close()
+            return [asked.json()["data"] for asked in receiver.asked[2:]]
+
+    first, second = asyncio.run(story())
+    assert first["lines"][0].startswith("hurt: orders in eu-west")
+    assert first["lines"][1].startswith("cost: ")
+    assert first["lines"][2].startswith("suspects: chg-1 (checkout 2.0) ")
+    assert first["lines"][3] == "rolling back now: checkout -> 1.0 @ eu-west"
+    assert first["lines"][4] == "to stop it: rollguard kill on"
+    assert second["dedup_key"] == first["dedup_key"]
+
+
+def test_a_storm_collapses_into_one_page_that_counts_all_also_after_a_start_in_its_middle(tmp_path: Path) -> None:
+    settings = settings_with(CONFIG)
+
+    async def story() -> list[Any]:
+        clock = Clock()
+        rows = [row for number in range(9) for row in rows_for(settings, f"{number}")]
+        store = filled(tmp_path, rows)
+        async with Faulty(TAKEN) as receiver:
+            oncall = pager("oncall", receiver)
+            half = Carrier(store, settings.respond, {"oncall": oncall}, clock, "one")
+            await half.once()
+            await carried(store, settings, clock, {"oncall": oncall}, name="two")
+            await oncall.close()
+            store.close()
+            return [asked.json()["data"] for asked in receiver.asked]
+
+    told = asyncio.run(story())
+    alone = {page["dedup_key"] for page in told if not page["dedup_key"].startswith("storm/")}
+    together = [page for page in told if page["dedup_key"] == "storm/oncall"]
+    assert len(alone) == 3
+    assert together[-1]["title"] == "6 more incidents at once"
+    assert sorted(together[-1]["details"]["incidents"]) == sorted({f"inc-{number}" for number in range(9)} - alone)
+
+
+def test_a_pager_that_the_config_no_longer_has_is_told_by_the_fallback(tmp_path: Path) -> None:
+    settings = settings_with(CONFIG)
+
+    async def story() -> set[str]:
+        clock = Clock()
+        store = filled(tmp_path, rows_for(settings))
+        async with Faulty(TAKEN) as second:
+            other = pager("second", second)
+            await carried(store, settings, clock, {"second": other})
+            await other.close()
+            told = keys(second)
+        store.close()
+        return told
+
+    assert len(asyncio.run(story())) == 1
