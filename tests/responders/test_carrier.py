@@ -68,7 +68,7 @@ def filled(path: Path, rows: Sequence[OutboxRow]) -> Store:
     store = Store.open(f"sqlite:///{path / 'rollguard.db'}")
     store.migrate()
     epoch = store.claim("desk", "test", 0)
-    told = [msgspec.structs.replace(row, offset=number, ordinal=0) for number, row in enumerate(rows) if row.kind != "rollback"]
+    told = [msgspec.structs.replace(row, offset=number, ordinal=0) for number, row in enumerate(each for each in rows if each.kind != "rollback")]
     store.record("desk", epoch, Batch(from_offset=0, to_offset=len(told), outbox=tuple(told)), 0)
     return store
 
