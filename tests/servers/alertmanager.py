@@ -154,7 +154,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmana
     """A running server."""
     if program() is None:
         reason = "no Alertmanager: `apt-get install prometheus-alertmanager`"
-        if os.environ.get("CI"):
+        if os.environ.get("CI") and os.environ.get("ROLLGUARD_SERVERS") != "some":
             pytest.fail(reason)
         pytest.skip(reason)
     with running(tmp_path_factory.mktemp("alertmanager")) as server:
