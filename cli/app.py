@@ -12,7 +12,9 @@ from rollguard.cli.checking import check
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.interrupts import interrupts_never_lost
+from rollguard.cli.ledger import ledger
 from rollguard.cli.listing import incidents
+from rollguard.cli.paging import page
 from rollguard.cli.producing import produce
 from rollguard.cli.replaying import replay
 from rollguard.cli.topics import topics
@@ -55,6 +57,8 @@ app.command(name="demo")(demo)
 app.command(name="worker")(worker)
 app.command(name="produce")(produce)
 app.command(name="incidents")(incidents)
+app.command(name="page")(page)
+app.add_typer(ledger)
 app.add_typer(topics)
 
 

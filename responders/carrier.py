@@ -101,6 +101,30 @@ class Carrier:
         await asyncio.gather(*(self._in_order(name, each) for name, each in by_pager.items()))
         return len(rows)
 
+    async def renew(self) -> None:
+        """Tell the pagers that forget what is not told again of every incident that is open and that they were told of.
+
+        Raises
+        ------
+        StoreError
+            If the database is away.
+        """
+        forgetful = [name for name, pager in self.respond.pagers.items() if pager.kind == "alertmanager" and name in self.pagers]
+        if not forgetful:
+            return
+        for incident in await asyncio.to_thread(self.store.incidents, is_open=True):
+            rows = await asyncio.to_thread(self.store.outbox, kinds=["page", "advice"], states=["sent"], incident_id=incident.incident_id)
+            last = {notice.pager: (row, notice) for row in rows if (notice := msgspec.json.decode(row.body, type=Notice)).event == "trigger"}
+            for name in forgetful:
+                if name not in last or last[name][0].detail.startswith(_TOGETHER):
+                    continue
+                row, notice = last[name]
+                page = page_of(msgspec.structs.replace(notice, incident=msgspec.json.decode(incident.body)["incident"]), row.at_ms)
+                try:
+                    await self.pagers[name].send(page, message_id=f"{row.id}/renewed")
+                except PageError as error:
+                    log.warning("page_not_renewed", incident=incident.incident_id, pager=name, error=str(error))
+
     async def _in_order(self, name: str, rows: list[tuple[OutboxRow, Notice]]) -> None:
         for row, notice in rows:
             await self._carry(name, row, notice)
@@ -183,7 +207,7 @@ def _back_off_ms(attempts: int) -> int:
 def _summary(name: str, storm: _Storm, page: Page) -> Page:
     """One page for many incidents; it is brought up to date as long as there are any."""
     titles = [f"{incident}: {title}" for incident, title in sorted(storm.together.items())]
-    more = [f"and {len(titles) - NAMED} more: rollguard incidents list"] if len(titles) > NAMED else []
+    more = [f"and {len(titles) - NAMED} more: rollguard incidents -c FILE"] if len(titles) > NAMED else []
     over = not titles
     return msgspec.structs.replace(
         page,

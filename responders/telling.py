@@ -1,4 +1,4 @@
-"""From what stands in the outbox to what a person is told: first what is hurt, then the cost, who is suspected, what happens, and how to stop it."""
+"""From what stands in the outbox to what a person is told: first what is hurt, then the cost, who is suspected, and what was decided."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def page_of(notice: Notice, at_ms: int) -> Page:
     title = symptoms[0]
     lines = [line for line in (notice.because, _late(notice.late_ms)) if line]
     if notice.event == "trigger":
-        lines += [f"hurt: {'; '.join(symptoms)}", incident["cost"], _suspects(incident), *_steps(notice, incident_id)]
+        lines += [f"hurt: {'; '.join(symptoms)}", incident["cost"], _suspects(incident), *_steps(notice)]
     elif notice.event == "acknowledge":
         lines.append(f"{incident.get('acknowledged_by') or 'somebody'} looks after it")
     else:
@@ -103,22 +103,18 @@ def _change(suspect: dict[str, Any]) -> str:
     return f"{suspect['deploy_id']} ({suspect['service']}{version})"
 
 
-def _steps(notice: Notice, incident_id: str) -> list[str]:
-    """What was decided, and how to stop it."""
+def _steps(notice: Notice) -> list[str]:
+    """What was decided, and what keeps it from being done."""
     decided = notice.next or notice.decision or {}
     action: Literal["rollback", "hold", "page"] | None = decided.get("action")
     if action == "rollback" and notice.late_ms:
         return [f"what would have been done, had it been in time: roll back {decided['target']}. It is left to you: look first, this is old"]
     if action == "rollback":
-        return [f"rolling back now: {decided['target']}", "to stop it: rollguard kill on"]
+        # No target is called yet: who reads this has to do it.
+        return [f"to be rolled back: {decided['target']}", "Rollguard decides this and does not carry it out yet: it is left to you"]
     if action == "hold" and decided.get("plan") and decided.get("needs"):
         plan, needs = decided["plan"]["hash"], decided["needs"]
-        waits = f"the plan {plan} waits for {needs} {'approval' if needs == 1 else 'approvals'}: {decided['target']}"
-        return [
-            waits,
-            *_why_not(decided),
-            f"to look: rollguard incidents show {incident_id}; to approve: rollguard incidents approve {incident_id} --plan {plan}",
-        ]
+        return [f"the plan {plan} waits for {needs} {'approval' if needs == 1 else 'approvals'}: {decided['target']}", *_why_not(decided)]
     if action == "hold":
         return ["nothing is rolled back by itself", *_why_not(decided)]
     return [reason for reason in decided.get("reasons", ()) if reason not in {*notice.incident["symptoms"], notice.incident["cost"]}]

@@ -6,6 +6,7 @@ from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
 from rollguard.service.ingest_work import IngestWork, IngestWorks
 from rollguard.service.logs import set_up_logs
 from rollguard.service.present import lateness_of
+from rollguard.service.respond import pagers_of
 from rollguard.service.worker import Part, open_store, run_worker, tune_memory
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Part",
     "lateness_of",
     "open_store",
+    "pagers_of",
     "records_of",
     "run_worker",
     "set_up_logs",

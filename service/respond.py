@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 #: How often the outbox is looked at when nothing was due, in seconds.
 LOOK_S = 0.5
+#: How often pagers that forget are told again.
+RENEW_MS = 60_000
 
 
 def pagers_of(settings: Settings) -> dict[str, Pager]:
@@ -68,6 +70,7 @@ class RespondService(Service):
     async def _run(self) -> None:
         waits = pauses()
         remembered = False
+        renewed_ms = now_ms()
         while not self.should_stop:
             try:
                 if not remembered:
@@ -75,6 +78,9 @@ class RespondService(Service):
                     remembered = True
                 taken = await self.carrier.once()
                 await self._expire()
+                if now_ms() - renewed_ms >= RENEW_MS:
+                    renewed_ms = now_ms()
+                    await self.carrier.renew()
                 waits = pauses()
             except RollguardError as error:
                 log.error("responder_stands_still", error=str(error))  # noqa: TRY400 - the text says it all

@@ -16,7 +16,7 @@ from rollguard.config import Settings
 from rollguard.incidents import Desk
 from rollguard.responders import Carrier, Pager, make_pager
 from rollguard.service.notices import rows_of
-from rollguard.store import Batch, OutboxRow, Store
+from rollguard.store import Batch, IncidentRow, OutboxRow, Store
 from tests.incidents.scenes import MINUTE, START, Shop, at_ms, deploy, regional, settings_with
 from tests.responders.faulty import DRIP, HTML, RESET, SILENT, Answer, Behaviour, Faulty
 
@@ -137,8 +137,8 @@ def test_a_pager_that_recovers_gets_every_page_in_order(tmp_path: Path) -> None:
     assert first["lines"][0].startswith("hurt: orders in eu-west")
     assert first["lines"][1].startswith("cost: ")
     assert first["lines"][2].startswith("suspects: chg-1 (checkout 2.0) ")
-    assert first["lines"][3] == "rolling back now: checkout -> 1.0 @ eu-west"
-    assert first["lines"][4] == "to stop it: rollguard kill on"
+    assert first["lines"][3] == "to be rolled back: checkout -> 1.0 @ eu-west"
+    assert first["lines"][4].endswith("it is left to you")
     assert second["dedup_key"] == first["dedup_key"]
 
 
@@ -164,6 +164,42 @@ def test_a_storm_collapses_into_one_page_that_counts_all_also_after_a_start_in_i
     assert len(alone) == 3
     assert together[-1]["title"] == "6 more incidents at once"
     assert sorted(together[-1]["details"]["incidents"]) == sorted({f"inc-{number}" for number in range(9)} - alone)
+
+
+def test_alertmanager_is_told_again_with_what_is_known_now_as_long_as_an_incident_is_open(tmp_path: Path) -> None:
+    settings = settings_with(
+        CONFIG.replace('oncall: {kind: webhook, url: "http://127.0.0.1:1", secret: env:X', 'oncall: {kind: alertmanager, url: "http://127.0.0.1:1"')
+    )
+
+    async def story(closed_at_ms: int | None) -> list[Any]:
+        clock = Clock()
+        (tmp_path / str(closed_at_ms)).mkdir()
+        rows = rows_for(settings)
+        store = filled(tmp_path / str(closed_at_ms), rows)
+        known = msgspec.json.decode(rows[0].body)["incident"] | {"symptoms": ["orders in eu-west: worse"]}
+        row = IncidentRow(
+            incident_id=rows[0].incident_id,
+            opened_at_ms=1,
+            closed_at_ms=closed_at_ms,
+            state="open",
+            verdict="guilty",
+            body=msgspec.json.encode({"incident": known}),
+            offset=50,
+        )
+        store.record("desk", 1, Batch(from_offset=50, to_offset=51, incidents=(row,), gap=True), 0)
+        async with Faulty(Answer(200, b"{}")) as receiver:
+            config = PagerConfig.model_validate({"kind": "alertmanager", "url": receiver.url})
+            pagers = {"oncall": make_pager("oncall", config, None)}
+            carrier = await carried(store, settings, clock, pagers)
+            told = len(receiver.asked)
+            await carrier.renew()
+            await pagers["oncall"].close()
+            store.close()
+            return [asked.json() for asked in receiver.asked[told:]]
+
+    ((alert,),) = asyncio.run(story(None))
+    assert alert["annotations"]["summary"] == "orders in eu-west: worse"
+    assert asyncio.run(story(99)) == []
 
 
 def test_a_pager_that_the_config_no_longer_has_is_told_by_the_fallback(tmp_path: Path) -> None:
