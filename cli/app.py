@@ -9,6 +9,7 @@ from rollguard import __version__
 from rollguard.cli.affecting import affected
 from rollguard.cli.calibrating import calibrate
 from rollguard.cli.checking import check
+from rollguard.cli.commanding import kill, mute
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.interrupts import interrupts_never_lost
@@ -56,7 +57,9 @@ app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
 app.command(name="worker")(worker)
 app.command(name="produce")(produce)
-app.command(name="incidents")(incidents)
+app.add_typer(incidents)
+app.command(name="mute")(mute)
+app.command(name="kill")(kill)
 app.command(name="page")(page)
 app.add_typer(ledger)
 app.add_typer(topics)

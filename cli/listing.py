@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rollguard.cli.working import ConfigToRun, live_settings, moment_ms
+from rollguard.cli.commanding import ack, approve, judge, reject, resolve
+from rollguard.cli.working import UsageError, live_settings, moment_ms
 from rollguard.replay import fold, make_out
 from rollguard.service import open_store
 
@@ -20,9 +21,14 @@ __all__ = ["incidents"]
 _PRETTY = msgspec.json.Encoder(order="deterministic")
 
 
-def incidents(
+incidents = typer.Typer(name="incidents")
+
+
+@incidents.callback(invoke_without_command=True)
+def listed(
+    context: typer.Context,
     *,
-    config: ConfigToRun,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="The config file, over the defaults.", metavar="FILE")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Only what was known by then, RFC 3339 with an offset.", metavar="TIME")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write timeline.jsonl and incidents.jsonl into this folder.", metavar="DIR")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the incidents as one JSON array, for machines.")] = False,
@@ -35,6 +41,12 @@ def incidents(
 
     Exit codes: 0 fine, also without any; 1 the database cannot be read; 2 wrong usage or config.
     """
+    if context.invoked_subcommand is not None:
+        if config is not None or until is not None or out is not None or json:
+            raise UsageError(f"incidents: options go behind the command. Expected: rollguard incidents {context.invoked_subcommand} … -c FILE.")
+        return
+    if config is None:
+        raise UsageError("incidents: of which service? Expected: -c FILE, its config.")
     until_ms = None if until is None else moment_ms("--until", until)
     if out is not None:
         make_out(out)
@@ -51,6 +63,10 @@ def incidents(
         typer.echo(msgspec.json.format(_PRETTY.encode(found), indent=2).decode())
         return
     _tell(Console(width=None if Console().is_terminal else 160, highlight=False), found)
+
+
+for _command in (ack, approve, reject, judge, resolve):
+    incidents.command(name=_command.__name__)(_command)
 
 
 def _tell(console: Console, found: list[dict[str, Any]]) -> None:

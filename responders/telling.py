@@ -111,10 +111,12 @@ def _steps(notice: Notice) -> list[str]:
         return [f"what would have been done, had it been in time: roll back {decided['target']}. It is left to you: look first, this is old"]
     if action == "rollback":
         # No target is called yet: who reads this has to do it.
-        return [f"to be rolled back: {decided['target']}", "Rollguard decides this and does not carry it out yet: it is left to you"]
+        return [f"to be rolled back: {decided['target']}", "Rollguard decides this and does not carry it out yet: it is left to you", "to stop all such decisions: rollguard kill on -c FILE"]
     if action == "hold" and decided.get("plan") and decided.get("needs"):
         plan, needs = decided["plan"]["hash"], decided["needs"]
-        return [f"the plan {plan} waits for {needs} {'approval' if needs == 1 else 'approvals'}: {decided['target']}", *_why_not(decided)]
+        waits = f"the plan {plan} waits for {needs} {'approval' if needs == 1 else 'approvals'}: {decided['target']}"
+        how = f"rollguard incidents approve {notice.incident['incident_id']} --plan {plan} --as YOU -c FILE"
+        return [waits, *_why_not(decided), f"look at it first; then, to approve: {how}; or reject in its place"]
     if action == "hold":
         return ["nothing is rolled back by itself", *_why_not(decided)]
     return [reason for reason in decided.get("reasons", ()) if reason not in {*notice.incident["symptoms"], notice.incident["cost"]}]

@@ -1,6 +1,7 @@
 """Topics in, topics and the database out, for as long as the process lives. Never decides anything that a stage decides."""
 
 from rollguard.service.changes import records_of
+from rollguard.service.commands import signed
 from rollguard.service.desk_work import DeskWork, DeskWorks
 from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
 from rollguard.service.ingest_work import IngestWork, IngestWorks
@@ -24,5 +25,6 @@ __all__ = [
     "records_of",
     "run_worker",
     "set_up_logs",
+    "signed",
     "tune_memory",
 ]

@@ -6,16 +6,16 @@ agent is away for seconds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import faust
-import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
 from rollguard.config import RollguardError, Settings
-from rollguard.incidents import ChangeRefusedError, Kill, LogCodec, LogRecord, change_sightings
+from rollguard.incidents import ChangeRefusedError, LogCodec, LogRecord, change_sightings
+from rollguard.service.commands import CommandRefusedError, command_of
 from rollguard.service.ingest_work import dead_letter
 from rollguard.streams.kafka import Access, Outgoing, group_of, own_topics, pauses
 
@@ -23,23 +23,11 @@ __all__ = ["Append", "faust_app", "records_of"]
 
 log = structlog.get_logger()
 Append = Callable[[Sequence[Outgoing]], Awaitable[object]]
+Refused = Callable[[Outgoing], Awaitable[None]]
 _CODEC = LogCodec()
 
 
-class _Command(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator asks for."""
-
-    command: Literal["kill"]
-    on: bool
-
-
-class CommandRefusedError(RollguardError):
-    """A command that cannot be used; says why."""
-
-    code = "command_refused"
-
-
-def records_of(settings: Settings, kind: Literal["change", "command"], record: ConsumerRecord) -> list[Outgoing]:
+def records_of(settings: Settings, kind: Literal["change", "command"], record: ConsumerRecord, secrets: Mapping[str, str] | None = None) -> list[Outgoing]:
     """Turn a message into records of the signals log, or into a dead letter.
 
     Parameters
@@ -48,6 +36,8 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
     kind : {"change", "command"}
     record : ConsumerRecord
         As it came.
+    secrets : mapping of str to str, optional
+        Of the persons who may give commands, by name.
 
     Returns
     -------
@@ -58,20 +48,15 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
     try:
         value = record.value or b""
         headers = [(name, text or b"") for name, text in record.headers or ()]
-        found = change_sightings(value, headers, environment=settings.environment) if kind == "change" else [_command(value)]
+        found = (
+            change_sightings(value, headers, environment=settings.environment) if kind == "change" else [command_of(settings, secrets or {}, value, headers)]
+        )
     except (ChangeRefusedError, CommandRefusedError) as error:
         return [dead_letter(record, source=settings.changes.source if kind == "change" else "commands", reason=error.code, detail=str(error))]
     return [Outgoing(topic="signals", key=_CODEC.id_of(each).encode(), value=_CODEC.encode(each)) for each in found]
 
 
-def _command(value: bytes) -> Kill:
-    try:
-        return Kill(on=msgspec.json.decode(value, type=_Command).on)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandRefusedError(f'{error}. Expected: {{"command": "kill", "on": true}}, or false') from None
-
-
-def faust_app(settings: Settings, access: Access, append: Append) -> faust.App:
+def faust_app(settings: Settings, access: Access, append: Append, secrets: Mapping[str, str], refused: Refused) -> faust.App:
     """Make the Faust app with its two agents.
 
     Parameters
@@ -80,6 +65,10 @@ def faust_app(settings: Settings, access: Access, append: Append) -> faust.App:
     access : Access
     append : callable
         Appends to our topics and returns once all brokers in sync have the records.
+    secrets : mapping of str to str
+        Of the persons who may give commands, by name.
+    refused : callable
+        Told of each command that was put away.
     """
     kafka = settings.kafka
     app = faust.App(
@@ -101,16 +90,20 @@ def faust_app(settings: Settings, access: Access, append: Append) -> faust.App:
     )
     for kind, topic in (("change", settings.changes.topic), ("command", own_topics(kafka).commands.name)):
         channel = app.topic(topic, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes, allow_empty=True)
-        app.agent(channel, name=kind, concurrency=1)(_agent(settings, kind, append))
+        app.agent(channel, name=kind, concurrency=1)(_agent(settings, kind, append, secrets, refused))
     return app
 
 
-def _agent(settings: Settings, kind: Any, append: Append) -> Callable[[Any], Awaitable[None]]:
+def _agent(settings: Settings, kind: Any, append: Append, secrets: Mapping[str, str], refused: Refused) -> Callable[[Any], Awaitable[None]]:
     async def agent(stream: Any) -> None:
         async for event in stream.events():
-            out = records_of(settings, kind, event.message)
+            out = records_of(settings, kind, event.message, secrets)
             for wait_s in pauses():
                 try:
+                    if kind == "command":
+                        for each in out:
+                            if each.topic == "deadletter":
+                                await refused(each)
                     await append(out)
                     break
                 except RollguardError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 import mode
+import msgspec
 import structlog
 from mode import OneForOneSupervisor, Service
 
@@ -24,7 +25,7 @@ from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
 from rollguard.service.respond import RespondService, pagers_of
 from rollguard.service.stages import StageService, now_ms
-from rollguard.store import Store
+from rollguard.store import LedgerRow, Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
 
 __all__ = ["Part", "open_store", "run_worker", "tune_memory"]
@@ -155,8 +156,17 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     # Before Faust begins: it would create a topic that is missing, where brokers allow that, as they please.
     asyncio.run(_await_topics(access, (*topics, settings.changes.topic, *(topic.name for topic in own))))
     tune_memory()
+    people = {name: find_secret(person.secret, f"respond.people.{name}.secret") for name, person in settings.respond.people.items()}
+
+    async def refused(letter: Outgoing) -> None:
+        """Remember that somebody wanted something they may not."""
+        headers = {name: text.decode("utf-8", "replace") for name, text in letter.headers}
+        await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind="command.refused", body=msgspec.json.encode(headers))])
+
     supervisor = OneForOneSupervisor(*services, max_restarts=10, over=60.0)
     how: dict[str, Any] = {"loglevel": "WARN", "override_logging": False, "redirect_stdouts": False, "quiet": True}
     # An app has clients of its own, also without an agent.
-    worker = faust.Worker(faust_app(settings, access, appender.append), supervisor, **how) if "changes" in parts else mode.Worker(supervisor, **how)
+    worker = (
+        faust.Worker(faust_app(settings, access, appender.append, people, refused), supervisor, **how) if "changes" in parts else mode.Worker(supervisor, **how)
+    )
     worker.execute_from_commandline()

@@ -1,0 +1,150 @@
+"""`rollguard incidents ack` and its like, `rollguard mute`, `rollguard kill`: what persons say to the service, signed with their own key."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from rollguard.cli.working import ConfigToRun, UsageError, live_settings
+from rollguard.config import Settings, near_match, parse_duration
+from rollguard.service import open_store, signed
+from rollguard.streams.kafka import Access, find_secret, own_topics, quiet_client_logs
+
+__all__ = ["ack", "approve", "judge", "kill", "mute", "reject", "resolve"]
+
+Which = Annotated[str, typer.Argument(help="Id of the incident, as `rollguard incidents` shows it.", metavar="INCIDENT")]
+Who = Annotated[str, typer.Option("--as", help="Who you are, by name in respond.people.", metavar="NAME")]
+Secret = Annotated[str, typer.Option("--secret", help="Where your own key stands: env:NAME or file:PATH.", metavar="REFERENCE")]
+Plan = Annotated[str, typer.Option("--plan", help="Hash of the plan, as the page and `rollguard incidents --json` have it.", metavar="HASH")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for those who read it later.", metavar="TEXT")]
+KEY = "env:ROLLGUARD_SECRET"
+
+
+def ack(incident: Which, *, config: ConfigToRun, who: Who, secret: Secret = KEY) -> None:
+    """Say that you look after an incident: nobody else is told because nobody answered.
+
+    rollguard incidents ack inc-9b68d9fe --as dana -c shop.yaml
+    """
+    _of_incident(config, incident, who, secret, {"command": "ack"})
+
+
+def approve(incident: Which, *, plan: Plan, config: ConfigToRun, who: Who, secret: Secret = KEY) -> None:
+    """Approve a plan that waits. It counts for this plan alone, and not from an author of its change.
+
+    rollguard incidents approve inc-9b68d9fe --plan 8c33e8df83d94182 --as erin -c shop.yaml
+    """
+    _of_incident(config, incident, who, secret, {"command": "approve", "plan": plan})
+
+
+def reject(incident: Which, *, plan: Plan, config: ConfigToRun, who: Who, secret: Secret = KEY, reason: Reason = "") -> None:
+    """Say no to a plan that waits: it is not proposed again in this incident.
+
+    rollguard incidents reject inc-9b68d9fe --plan 8c33e8df83d94182 --as erin -c shop.yaml --reason "it is the provider"
+    """
+    _of_incident(config, incident, who, secret, {"command": "reject", "plan": plan, "reason": reason})
+
+
+def judge(
+    incident: Which,
+    *,
+    culprit: Annotated[str, typer.Option("--culprit", help="The change that did it; `none`: no change did; `false-alarm`: nothing was wrong.", metavar="ID")],
+    config: ConfigToRun,
+    who: Who,
+    secret: Secret = KEY,
+) -> None:
+    """Say what it really was: eleven right verdicts earn a service its mode `auto`.
+
+    rollguard incidents judge inc-9b68d9fe --culprit chg-687 --as dana -c shop.yaml
+    """
+    _of_incident(config, incident, who, secret, {"command": "judge", "culprit": culprit})
+
+
+def resolve(incident: Which, *, config: ConfigToRun, who: Who, secret: Secret = KEY, reason: Reason = "") -> None:
+    """Say that an incident is over, whatever its numbers say.
+
+    rollguard incidents resolve inc-9b68d9fe --as dana -c shop.yaml --reason "turned off by hand"
+    """
+    _of_incident(config, incident, who, secret, {"command": "resolve", "reason": reason})
+
+
+def mute(
+    service: Annotated[str | None, typer.Argument(help="Service that nobody is to be paged about; without one: any.", metavar="[SERVICE]")] = None,
+    *,
+    span: Annotated[str, typer.Option("--for", help="For how long, as 30m or 2h.", metavar="SPAN")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for those who wonder.", metavar="TEXT")],
+    config: ConfigToRun,
+    who: Who,
+    secret: Secret = KEY,
+) -> None:
+    """Keep a service from being paged about for a while; what still hurts then is paged.
+
+        rollguard mute checkout --for 30m --reason "we move the database" --as dana -c shop.yaml
+
+    Exit codes: 0 said; 1 Kafka did not take it; 2 wrong usage or config.
+    """
+    settings = live_settings(config)
+    try:
+        span_ms = parse_duration(span)
+    except ValueError as error:
+        raise UsageError(f"--for {span}: {error}. Expected: a span of time, as 30m.") from None
+    until_ms = round(datetime.now(UTC).timestamp() * 1000) + span_ms
+    _say(settings, who, secret, {"command": "mute", "service": service, "until_ms": until_ms, "reason": reason})
+
+
+def kill(
+    state: Annotated[Literal["on", "off"], typer.Argument(help="on: no rollback is decided any more; off: they are again.")],
+    *,
+    config: ConfigToRun,
+) -> None:
+    """Turn the kill switch: while it is on, no rollback is decided, whoever approves it.
+
+        rollguard kill on -c shop.yaml
+
+    Exit codes: 0 said; 1 Kafka did not take it; 2 wrong usage or config.
+    """
+    settings = live_settings(config)
+    _send(settings, b'{"command": "kill", "on": %s}' % (b"true" if state == "on" else b"false"), [])
+    typer.echo(f"The kill switch is {state}, as soon as the desk has read it.")
+
+
+def _of_incident(config: ConfigToRun, incident: str, who: str, secret: str, said: Mapping[str, object]) -> None:
+    settings = live_settings(config)
+    store = open_store(settings)
+    try:
+        known = [row.incident_id for row in store.incidents(limit=1000)]
+    finally:
+        store.close()
+    if incident not in known:
+        near = near_match(incident, known)
+        raise UsageError(f"{incident}: no such incident. Expected: one of `rollguard incidents`." + (f" Did you mean '{near}'?" if near else ""))
+    _say(settings, who, secret, {**said, "incident_id": incident})
+
+
+def _say(settings: Settings, who: str, secret: str, said: Mapping[str, object]) -> None:
+    people = tuple(settings.respond.people)
+    if who not in people:
+        near = near_match(who, people)
+        raise UsageError(
+            f"--as {who}: nobody of that name. Expected one of: {', '.join(people) or 'none is declared'}." + (f" Did you mean '{near}'?" if near else "")
+        )
+    if not secret.startswith(("env:", "file:")):
+        raise UsageError("--secret: a secret does not stand on a command line. Expected: env:NAME or file:PATH.")
+    value, headers = signed({**said, "by": who}, find_secret(secret, "--secret"), f"cmd-{uuid.uuid4().hex}", datetime.now(UTC))
+    _send(settings, value, headers)
+    typer.echo(f"{said['command']} of {who}: said. The desk answers in the timeline: rollguard incidents -c FILE")
+
+
+def _send(settings: Settings, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    quiet_client_logs()
+    access = Access(settings.kafka)
+
+    async def work() -> None:
+        async with access.started(access.producer()) as producer:
+            await producer.send_and_wait(own_topics(settings.kafka).commands.name, value=value, headers=headers)
+
+    asyncio.run(work())

@@ -1,0 +1,137 @@
+"""Commands of persons: signed with their own key, checked here, and then records of the signals log like any other.
+
+The form is Standard Webhooks: headers `webhook-id`, `webhook-timestamp` and `webhook-signature` over the value of the record. A command that is
+older than five minutes, or whose signature is none of its person's, is put away, and the ledger says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from rollguard.config import RollguardError, Settings, near_match
+from rollguard.incidents import Command, Kill, Verb
+
+__all__ = ["CommandRefusedError", "command_of", "signed"]
+
+_ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+_NEEDS_PLAN = ("approve", "reject")
+
+
+class CommandRefusedError(RollguardError):
+    """A command that cannot be used; says why."""
+
+    code = "command_refused"
+
+
+class _Kind(msgspec.Struct, frozen=True, kw_only=True):
+    command: str
+
+
+class _Kill(msgspec.Struct, frozen=True, kw_only=True):
+    on: bool
+
+
+class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person says, as it stands on the topic."""
+
+    command: Verb
+    by: str
+    incident_id: str = ""
+    plan: str = ""
+    culprit: str | None = None
+    service: str | None = None
+    until_ms: int = 0
+    reason: str = ""
+
+
+def signed(said: Mapping[str, object], secret: str, message_id: str, at: datetime) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Write a command, signed.
+
+    Parameters
+    ----------
+    said : mapping of str to object
+        As `_Said` has it: at least `command` and `by`.
+    secret : str
+        Of the person, whsec_…
+    message_id : str
+        Of this command alone.
+    at : datetime
+        Now, with its offset.
+
+    Returns
+    -------
+    value : bytes
+    headers : list of (str, bytes)
+        Of the Kafka record.
+
+    Raises
+    ------
+    CommandRefusedError
+        If the secret is none.
+    """
+    value = msgspec.json.encode(said)
+    signature = _webhook(secret, str(said.get("by"))).sign(message_id, at, value.decode())
+    pairs = ((_ID, message_id), (_TIMESTAMP, str(int(at.timestamp()))), (_SIGNATURE, signature))
+    return value, [(name, text.encode()) for name, text in pairs]
+
+
+def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, headers: Sequence[tuple[str, bytes]]) -> Command | Kill:
+    """Read a command, and make sure that its person said it, not long ago.
+
+    Parameters
+    ----------
+    settings : Settings
+    secrets : mapping of str to str
+        Of each person, by name.
+    value : bytes
+    headers : sequence of (str, bytes)
+
+    Raises
+    ------
+    CommandRefusedError
+        Says why; never holds a secret or a signature.
+    """
+    try:
+        if msgspec.json.decode(value, type=_Kind).command == "kill":
+            return Kill(on=msgspec.json.decode(value, type=_Kill).on)
+        said = msgspec.json.decode(value, type=_Said)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CommandRefusedError(f'{error}. Expected: {{"command": "kill", "on": true}}, or what `rollguard incidents ack` and its like write') from None
+    secret = secrets.get(said.by)
+    if secret is None:
+        near = near_match(said.by, sorted(settings.respond.people))
+        raise CommandRefusedError(f"{said.by[:64]!r} is nobody that the config knows (`respond.people`)" + (f". Did you mean '{near}'?" if near else ""))
+    found = {name: text.decode("utf-8", "replace") for name, text in headers if name in {_ID, _TIMESTAMP, _SIGNATURE}}
+    try:
+        _webhook(secret, said.by).verify(value, found)
+    except WebhookVerificationError as error:
+        # "Message timestamp too old" and its like; never what was compared.
+        raise CommandRefusedError(f"{said.command} of {said.by}: {error}. Expected: their own signature, not older than five minutes") from None
+    if not said.incident_id and said.command != "mute":
+        raise CommandRefusedError(f"{said.command} of {said.by}: of which incident? Expected: incident_id")
+    if said.command in _NEEDS_PLAN and not said.plan:
+        raise CommandRefusedError(f"{said.command} of {said.by}: of which plan? Expected: its hash, as the page and `rollguard incidents show` have it")
+    return Command(
+        id=found[_ID],
+        verb=said.command,
+        at_ms=int(found[_TIMESTAMP]) * 1000,
+        by=said.by,
+        incident_id=said.incident_id,
+        plan=said.plan,
+        culprit=said.culprit,
+        service=said.service,
+        until_ms=said.until_ms,
+        reason=said.reason[:500],
+    )
+
+
+def _webhook(secret: str, by: str) -> Webhook:
+    try:
+        return Webhook(secret)
+    except ValueError:
+        # The cause is left out: it would carry the secret.
+        raise CommandRefusedError(f"the secret of {by} is none. Expected: whsec_ and at least 24 bytes in base64") from None
