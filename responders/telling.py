@@ -111,7 +111,11 @@ def _steps(notice: Notice) -> list[str]:
         return [f"what would have been done, had it been in time: roll back {decided['target']}. It is left to you: look first, this is old"]
     if action == "rollback":
         # No target is called yet: who reads this has to do it.
-        return [f"to be rolled back: {decided['target']}", "Rollguard decides this and does not carry it out yet: it is left to you", "to stop all such decisions: rollguard kill on -c FILE"]
+        return [
+            f"to be rolled back: {decided['target']}",
+            "Rollguard decides this and does not carry it out yet: it is left to you",
+            "to stop all such decisions: rollguard kill on -c FILE",
+        ]
     if action == "hold" and decided.get("plan") and decided.get("needs"):
         plan, needs = decided["plan"]["hash"], decided["needs"]
         waits = f"the plan {plan} waits for {needs} {'approval' if needs == 1 else 'approvals'}: {decided['target']}"
