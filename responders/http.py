@@ -25,7 +25,7 @@ class HttpAnswer:
     def after_ms(self) -> int | None:
         """What `Retry-After` says, where it says seconds."""
         value = self.headers.get("retry-after", "")
-        return min(int(value[:9]), 3600) * 1000 if value.isascii() and value.isdigit() else None
+        return min(int(value), 3600) * 1000 if value.isascii() and value.isdigit() and len(value) <= 9 else None
 
     def shown(self) -> str:
         """The status and the beginning of the body, in one line."""
