@@ -16,7 +16,13 @@ from rollguard.service.commands import CommandRefusedError, command_of, signed
 PEOPLE = "respond: {people: {dana: {secret: env:DANA}, erin: {secret: env:ERIN}}}\n"
 SETTINGS = load_layers([Layer(default_text(), "default.yaml"), Layer(PEOPLE, "shop.yaml")])
 SECRETS = {name: "whsec_" + base64.b64encode(f"{name}: a secret of over 24 bytes".encode()).decode() for name in ("dana", "erin")}
-NOW = datetime.now(UTC)
+
+
+def now() -> datetime:
+    """Read the clock: a whole run of tests takes longer than a signature holds."""
+    return datetime.now(UTC)
+
+
 APPROVE = {"command": "approve", "by": "dana", "incident_id": "inc-1", "plan": "8c33"}
 
 
@@ -29,26 +35,27 @@ def refused(value: bytes, headers: list[tuple[str, bytes]]) -> str:
 
 
 def test_what_a_person_signed_is_heard_with_their_name_and_time() -> None:
-    found = command_of(SETTINGS, SECRETS, *signed(APPROVE, SECRETS["dana"], "cmd-1", NOW))
-    assert found == Command(id="cmd-1", verb="approve", at_ms=int(NOW.timestamp()) * 1000, by="dana", incident_id="inc-1", plan="8c33")
+    at = now()
+    found = command_of(SETTINGS, SECRETS, *signed(APPROVE, SECRETS["dana"], "cmd-1", at))
+    assert found == Command(id="cmd-1", verb="approve", at_ms=int(at.timestamp()) * 1000, by="dana", incident_id="inc-1", plan="8c33")
 
 
 def test_a_reason_may_speak_of_killing() -> None:
     said = {"command": "resolve", "by": "dana", "incident_id": "inc-1", "reason": 'they sent "kill"'}
-    assert isinstance(command_of(SETTINGS, SECRETS, *signed(said, SECRETS["dana"], "cmd-1", NOW)), Command)
+    assert isinstance(command_of(SETTINGS, SECRETS, *signed(said, SECRETS["dana"], "cmd-1", now())), Command)
 
 
 def test_a_command_in_the_name_of_another_is_forged() -> None:
-    assert "Expected: their own signature" in refused(*signed(APPROVE, SECRETS["erin"], "cmd-1", NOW))
+    assert "Expected: their own signature" in refused(*signed(APPROVE, SECRETS["erin"], "cmd-1", now()))
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_an_old_command_is_not_heard_nor_one_of_the_future(minutes: int) -> None:
-    assert "not older than five minutes" in refused(*signed(APPROVE, SECRETS["dana"], "cmd-1", NOW + timedelta(minutes=minutes)))
+    assert "not older than five minutes" in refused(*signed(APPROVE, SECRETS["dana"], "cmd-1", now() + timedelta(minutes=minutes)))
 
 
 def test_a_signature_holds_for_what_was_signed_alone() -> None:
-    value, headers = signed(APPROVE, SECRETS["dana"], "cmd-1", NOW)
+    value, headers = signed(APPROVE, SECRETS["dana"], "cmd-1", now())
     assert "signature" in refused(value.replace(b"8c33", b"9c33"), headers)
     other = [(name, b"cmd-2" if name == "webhook-id" else text) for name, text in headers]
     assert "signature" in refused(value, other)
@@ -67,7 +74,7 @@ def test_a_signature_holds_for_what_was_signed_alone() -> None:
     ],
 )
 def test_what_cannot_be_used_is_refused_with_what_was_expected(said: dict[str, Any], words: str) -> None:
-    assert words in refused(*signed(said, SECRETS["dana"], "cmd-1", NOW))
+    assert words in refused(*signed(said, SECRETS["dana"], "cmd-1", now()))
 
 
 @pytest.mark.parametrize("value", [b"", b"null", b"[]", b"{", b"\xff", b'{"command": "kill"}', b'{"command": "kill", "on": 1}', b"[" * 100_000])
