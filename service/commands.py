@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from rollguard.config import RollguardError, Settings, near_match
 from rollguard.incidents import Command, Kill, Verb
@@ -106,19 +107,22 @@ def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, hea
         near = near_match(said.by, sorted(settings.respond.people))
         raise CommandRefusedError(f"{said.by[:64]!r} is nobody that the config knows (`respond.people`)" + (f". Did you mean '{near}'?" if near else ""))
     found = {name: text.decode("utf-8", "replace") for name, text in headers if name in {_ID, _TIMESTAMP, _SIGNATURE}}
+    webhook = _webhook(secret, said.by)
     try:
-        _webhook(secret, said.by).verify(value, found)
-    except WebhookVerificationError as error:
-        # "Message timestamp too old" and its like; never what was compared.
-        raise CommandRefusedError(f"{said.command} of {said.by}: {error}. Expected: their own signature, not older than five minutes") from None
+        webhook.verify(value, found)
+        at_ms = int(found[_TIMESTAMP]) * 1000
+    except (WebhookVerificationError, ValueError) as error:
+        # "Message timestamp too old" and its like; never what was compared. A ValueError is what it makes of a header that is no signature at all.
+        why = str(error) if isinstance(error, WebhookVerificationError) else "headers that cannot be read"
+        raise CommandRefusedError(f"{said.command} of {said.by}: {why}. Expected: their own signature, not older than five minutes") from None
     if not said.incident_id and said.command != "mute":
         raise CommandRefusedError(f"{said.command} of {said.by}: of which incident? Expected: incident_id")
     if said.command in _NEEDS_PLAN and not said.plan:
-        raise CommandRefusedError(f"{said.command} of {said.by}: of which plan? Expected: its hash, as the page and `rollguard incidents show` have it")
+        raise CommandRefusedError(f"{said.command} of {said.by}: of which plan? Expected: its hash, as the page and `rollguard incidents --json` have it")
     return Command(
         id=found[_ID],
         verb=said.command,
-        at_ms=int(found[_TIMESTAMP]) * 1000,
+        at_ms=at_ms,
         by=said.by,
         incident_id=said.incident_id,
         plan=said.plan,
@@ -132,6 +136,6 @@ def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, hea
 def _webhook(secret: str, by: str) -> Webhook:
     try:
         return Webhook(secret)
-    except ValueError:
+    except (ValueError, EmptyWebhookSecretError):
         # The cause is left out: it would carry the secret.
         raise CommandRefusedError(f"the secret of {by} is none. Expected: whsec_ and at least 24 bytes in base64") from None

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from rollguard.config import Layer, default_text, load_layers
 from rollguard.incidents import Command, Kill
@@ -52,6 +54,29 @@ def test_a_command_in_the_name_of_another_is_forged() -> None:
 @pytest.mark.parametrize("minutes", [-6, 6])
 def test_an_old_command_is_not_heard_nor_one_of_the_future(minutes: int) -> None:
     assert "not older than five minutes" in refused(*signed(APPROVE, SECRETS["dana"], "cmd-1", now() + timedelta(minutes=minutes)))
+
+
+@given(st.dictionaries(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.binary() | st.text().map(str.encode)))
+@example({"webhook-signature": b"garbage"})
+@example({"webhook-signature": b"v1,a,b"})
+@example({"webhook-signature": "v1,\u00e9".encode()})
+@example({"webhook-timestamp": b"nan"})
+@example({"webhook-timestamp": b"9" * 5000})
+def test_headers_of_any_bytes_are_refused_and_never_stop_the_reader(changed: dict[str, bytes]) -> None:
+    value, headers = signed(APPROVE, SECRETS["dana"], "cmd-1", now())
+    if any(changed.get(name, text) != text for name, text in headers):
+        refused(value, [(name, changed.get(name, text)) for name, text in headers])
+
+
+def test_a_time_that_is_no_whole_number_is_refused_even_if_it_was_signed() -> None:
+    value, headers = signed(APPROVE, SECRETS["dana"], "cmd-1", now())
+    assert "headers that cannot be read" in refused(value, [(name, text + b".5" if name == "webhook-timestamp" else text) for name, text in headers])
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_a", "\u00e9"])
+def test_a_key_that_is_none_is_said_to_be_none(secret: str) -> None:
+    with pytest.raises(CommandRefusedError, match="the secret of dana is none"):
+        signed(APPROVE, secret, "cmd-1", now())
 
 
 def test_a_signature_holds_for_what_was_signed_alone() -> None:
