@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
 
-from rollguard.cli.working import ConfigToRun, UsageError, live_settings
+from rollguard.cli.working import ConfigToRun, UsageError, live_settings, unknown
 from rollguard.config import Settings, near_match, parse_duration
 from rollguard.service import open_store, signed
 from rollguard.streams.kafka import Access, find_secret, own_topics, quiet_client_logs
@@ -28,7 +29,9 @@ KEY = "env:ROLLGUARD_SECRET"
 def ack(incident: Which, *, config: ConfigToRun, who: Who, secret: Secret = KEY) -> None:
     """Say that you look after an incident: nobody else is told because nobody answered.
 
-    rollguard incidents ack inc-9b68d9fe --as dana -c shop.yaml
+        rollguard incidents ack inc-9b68d9fe --as dana -c shop.yaml
+
+    Exit codes: 0 said; 1 Kafka did not take it, or the database cannot be read; 2 wrong usage or config.
     """
     _of_incident(config, incident, who, secret, {"command": "ack"})
 
@@ -36,7 +39,9 @@ def ack(incident: Which, *, config: ConfigToRun, who: Who, secret: Secret = KEY)
 def approve(incident: Which, *, plan: Plan, config: ConfigToRun, who: Who, secret: Secret = KEY) -> None:
     """Approve a plan that waits. It counts for this plan alone, and not from an author of its change.
 
-    rollguard incidents approve inc-9b68d9fe --plan 8c33e8df83d94182 --as erin -c shop.yaml
+        rollguard incidents approve inc-9b68d9fe --plan 8c33e8df83d94182 --as erin -c shop.yaml
+
+    Exit codes: 0 said; 1 Kafka did not take it, or the database cannot be read; 2 wrong usage or config.
     """
     _of_incident(config, incident, who, secret, {"command": "approve", "plan": plan})
 
@@ -44,7 +49,9 @@ def approve(incident: Which, *, plan: Plan, config: ConfigToRun, who: Who, secre
 def reject(incident: Which, *, plan: Plan, config: ConfigToRun, who: Who, secret: Secret = KEY, reason: Reason = "") -> None:
     """Say no to a plan that waits: it is not proposed again in this incident.
 
-    rollguard incidents reject inc-9b68d9fe --plan 8c33e8df83d94182 --as erin -c shop.yaml --reason "it is the provider"
+        rollguard incidents reject inc-9b68d9fe --plan 8c33e8df83d94182 --as erin -c shop.yaml --reason "it is the provider"
+
+    Exit codes: 0 said; 1 Kafka did not take it, or the database cannot be read; 2 wrong usage or config.
     """
     _of_incident(config, incident, who, secret, {"command": "reject", "plan": plan, "reason": reason})
 
@@ -59,7 +66,9 @@ def judge(
 ) -> None:
     """Say what it really was: eleven right verdicts earn a service its mode `auto`.
 
-    rollguard incidents judge inc-9b68d9fe --culprit chg-687 --as dana -c shop.yaml
+        rollguard incidents judge inc-9b68d9fe --culprit chg-687 --as dana -c shop.yaml
+
+    Exit codes: 0 said; 1 Kafka did not take it, or the database cannot be read; 2 wrong usage or config.
     """
     _of_incident(config, incident, who, secret, {"command": "judge", "culprit": culprit})
 
@@ -67,7 +76,9 @@ def judge(
 def resolve(incident: Which, *, config: ConfigToRun, who: Who, secret: Secret = KEY, reason: Reason = "") -> None:
     """Say that an incident is over, whatever its numbers say.
 
-    rollguard incidents resolve inc-9b68d9fe --as dana -c shop.yaml --reason "turned off by hand"
+        rollguard incidents resolve inc-9b68d9fe --as dana -c shop.yaml --reason "turned off by hand"
+
+    Exit codes: 0 said; 1 Kafka did not take it, or the database cannot be read; 2 wrong usage or config.
     """
     _of_incident(config, incident, who, secret, {"command": "resolve", "reason": reason})
 
@@ -114,11 +125,8 @@ def kill(
 
 def _of_incident(config: ConfigToRun, incident: str, who: str, secret: str, said: Mapping[str, object]) -> None:
     settings = live_settings(config)
-    store = open_store(settings)
-    try:
+    with closing(open_store(settings)) as store:
         known = [row.incident_id for row in store.incidents(limit=1000)]
-    finally:
-        store.close()
     if incident not in known:
         near = near_match(incident, known)
         raise UsageError(f"{incident}: no such incident. Expected: one of `rollguard incidents`." + (f" Did you mean '{near}'?" if near else ""))
@@ -128,10 +136,7 @@ def _of_incident(config: ConfigToRun, incident: str, who: str, secret: str, said
 def _say(settings: Settings, who: str, secret: str, said: Mapping[str, object]) -> None:
     people = tuple(settings.respond.people)
     if who not in people:
-        near = near_match(who, people)
-        raise UsageError(
-            f"--as {who}: nobody of that name. Expected one of: {', '.join(people) or 'none is declared'}." + (f" Did you mean '{near}'?" if near else "")
-        )
+        raise unknown("--as", who, people, of="nobody of that name")
     if not secret.startswith(("env:", "file:")):
         raise UsageError("--secret: a secret does not stand on a command line. Expected: env:NAME or file:PATH.")
     value, headers = signed({**said, "by": who}, find_secret(secret, "--secret"), f"cmd-{uuid.uuid4().hex}", datetime.now(UTC))

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from rollguard.cli.bar import meter, progress_bar, with_progress
 from rollguard.cli.story import in_words, tell
-from rollguard.replay import Run, Story, make_out, march_story, ms_of, open_case, rfc3339, run_case, write_case
+from rollguard.config import ms_of, rfc3339
+from rollguard.replay import Run, Story, make_out, march_story, open_case, run_case, write_case
 
 __all__ = ["demo"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from typing import Annotated
 
 import msgspec
@@ -27,11 +28,8 @@ def head(*, config: ConfigToRun) -> None:
 
     Exit codes: 0 fine; 1 the database cannot be read; 2 wrong usage or config.
     """
-    store = open_store(live_settings(config))
-    try:
+    with closing(open_store(live_settings(config))) as store:
         anchor = store.anchor()
-    finally:
-        store.close()
     typer.echo(f"{anchor.seq}:{anchor.hash.hex()}")
 
 
@@ -53,11 +51,8 @@ def verify(
     Exit codes: 0 it is whole; 1 it is not, or the database cannot be read; 2 wrong usage or config.
     """
     known = [_anchor(text) for text in anchors or ()]
-    store = open_store(live_settings(config))
-    try:
+    with closing(open_store(live_settings(config))) as store:
         flaws, end = store.verify(known), store.anchor()
-    finally:
-        store.close()
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(flaws), indent=2).decode())
     else:

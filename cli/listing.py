@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,11 +51,8 @@ def listed(
     until_ms = None if until is None else moment_ms("--until", until)
     if out is not None:
         make_out(out)
-    store = open_store(live_settings(config))
-    try:
+    with closing(open_store(live_settings(config))) as store:
         lines = [row.line for row in store.timeline(until_ms)]
-    finally:
-        store.close()
     found = fold(msgspec.json.decode(line) for line in lines)
     if out is not None:
         (out / "timeline.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))

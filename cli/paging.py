@@ -6,12 +6,13 @@ import asyncio
 import time
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from rollguard.cli.working import ConfigToRun, UsageError, live_settings
-from rollguard.config import Settings, near_match, printable
+from rollguard.cli.working import ConfigToRun, UsageError, live_settings, unknown
+from rollguard.config import Settings, printable
 from rollguard.responders import Page, PageError, Pager
 from rollguard.service import pagers_of
 
@@ -38,10 +39,7 @@ def page(
     names = tuple(settings.respond.pagers)
     for name in only or ():
         if name not in names:
-            near = near_match(name, names)
-            raise UsageError(
-                f"--pager {name}: no such pager. Expected one of: {', '.join(names) or 'none is declared'}." + (f" Did you mean '{near}'?" if near else "")
-            )
+            raise unknown("--pager", name, names, of="no such pager")
     if not names:
         raise UsageError("page: no pager is declared. Expected: at least one under respond.pagers.")
     failed = asyncio.run(_told(settings, tuple(only or names)))
@@ -78,15 +76,6 @@ async def _test(pager: Pager) -> str:
         onset_ms=now_ms,
     )
     said = await pager.send(told, message_id=f"{told.dedup_key}/trigger")
-    over = Page(
-        event="resolve",
-        dedup_key=told.dedup_key,
-        title=told.title,
-        lines=("The test is over.",),
-        severity="info",
-        at_ms=now_ms,
-        onset_ms=now_ms,
-        ended_ms=now_ms,
-    )
+    over = msgspec.structs.replace(told, event="resolve", lines=("The test is over.",), ended_ms=now_ms)
     await pager.send(over, message_id=f"{told.dedup_key}/resolve")
     return said

@@ -13,8 +13,8 @@ from rich.console import Console
 from rollguard.cli.bar import with_progress
 from rollguard.cli.story import tell
 from rollguard.cli.working import UsageError, live_settings, moment_ms
-from rollguard.config import Mode, read_layer
-from rollguard.replay import Case, Replay, Run, make_out, open_case, open_window, rfc3339, run_case
+from rollguard.config import Mode, read_layer, rfc3339
+from rollguard.replay import Case, Replay, Run, make_out, open_case, open_window, run_case
 from rollguard.replay import run_of as run_replay
 from rollguard.streams.kafka import Access, quiet_client_logs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,7 @@ import typer
 from rollguard.config import Layer, RollguardError, Settings, default_text, load_layers, near_match, read_layer
 from rollguard.service import Part, run_worker, set_up_logs
 
-__all__ = ["UsageError", "live_settings", "moment_ms", "worker"]
+__all__ = ["UsageError", "live_settings", "moment_ms", "unknown", "worker"]
 
 ConfigToRun = Annotated[Path, typer.Option("--config", "-c", help="The config file, over the defaults.", metavar="FILE")]
 
@@ -38,6 +39,13 @@ def moment_ms(option: str, text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
+def unknown(what: str, name: str, known: Collection[str], *, of: str) -> UsageError:
+    """Make the error that says that a name is none of those that are known, and which was probably meant."""
+    near = near_match(name, tuple(known))
+    hint = f" Did you mean '{near}'?" if near else ""
+    return UsageError(f"{what} {name}: {of}. Expected one of: {', '.join(known) or 'none is declared'}.{hint}")
+
+
 def worker(
     *,
     config: ConfigToRun,
@@ -60,8 +68,7 @@ def worker(
     """
     for part in only or ():
         if part not in set(Part):
-            near = near_match(part, tuple(Part))
-            raise UsageError(f"--only {part}: no such part. Expected one of: {', '.join(Part)}." + (f" Did you mean '{near}'?" if near else ""))
+            raise unknown("--only", part, tuple(Part), of="no such part")
     settings = live_settings(config)
     set_up_logs(logs)
     run_worker(settings, tuple(only or Part))

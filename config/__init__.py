@@ -13,6 +13,7 @@ from rollguard.config.model import (
     Epoch,
     FieldPath,
     Http,
+    InForce,
     Kafka,
     Labels,
     Metric,
@@ -27,6 +28,7 @@ from rollguard.config.model import (
     SslContext,
     Store,
 )
+from rollguard.config.moments import ms_of, rfc3339
 from rollguard.config.places import split_holidays
 from rollguard.config.response import Gate, Heartbeat, Pager, Person, Planned, Respond, Storm, Target, folded
 from rollguard.config.values import Kind, Worse
@@ -42,6 +44,7 @@ __all__ = [
     "Gate",
     "Heartbeat",
     "Http",
+    "InForce",
     "Kafka",
     "Kind",
     "Labels",
@@ -73,11 +76,13 @@ __all__ = [
     "load",
     "load_layers",
     "metric_hash",
+    "ms_of",
     "near_match",
     "parse",
     "parse_duration",
     "printable",
     "read_layer",
+    "rfc3339",
     "settings_hash",
     "split_holidays",
 ]

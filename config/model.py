@@ -1,7 +1,7 @@
 """What an operator can set: names, types, bounds and defaults. How keys depend on one another stands in `consistency`."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
@@ -219,6 +219,18 @@ class Service(Section):
     """Persons who have to approve a plan; None: as `respond.approvals` says."""
 
 
+class InForce(NamedTuple):
+    """What holds for a service, see `Settings.service`; as `Service`, and nothing left out."""
+
+    mode: Mode
+    owner: str | None
+    runbook: str | None
+    page: tuple[str, ...]
+    escalate: tuple[str, ...]
+    target: str | None
+    approvals: int
+
+
 class Policy(Section):
     """When a rollback may happen."""
 
@@ -336,3 +348,22 @@ class Settings(Section):
     kafka: Kafka = Kafka()
     store: Store = Store()
     http: Http = Http()
+
+    def service(self, name: str | None) -> InForce:
+        """What holds for a service: its own where it names something, else what stands for all.
+
+        Parameters
+        ----------
+        name : str or None
+            None: nobody knows which; what stands for all holds.
+        """
+        own, respond = self.services.get(name or "", Service()), self.respond
+        return InForce(
+            mode=own.mode or self.mode or Mode.OBSERVE,
+            owner=own.owner,
+            runbook=own.runbook,
+            page=respond.page if own.page is None else own.page,
+            escalate=respond.escalate if own.escalate is None else own.escalate,
+            target=own.target or respond.target,
+            approvals=own.approvals or respond.approvals,
+        )

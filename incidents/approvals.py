@@ -57,7 +57,7 @@ def propose(incident: Incident, plan: Plan | None, needs: int, *, at_ms: int, ex
         _drop(incident, before)
         return (f"nobody approved the plan {before.hash} in time: it has expired, and is not proposed again",)
     if plan is None or plan.hash in incident.dropped:
-        incident.proposed, incident.approved_by, incident.needs = None, (), 0
+        incident.let_plan_go()
         return () if before is None else (f"the plan {before.hash} is withdrawn: it may no longer be approved",)
     incident.needs = needs
     if before is not None and before.hash == plan.hash:
@@ -92,7 +92,7 @@ def reject(incident: Incident, command: Command, at_ms: int) -> Decision:
 
 def _drop(incident: Incident, plan: Plan) -> None:
     incident.dropped |= {plan.hash}
-    incident.proposed, incident.approved_by, incident.needs = None, (), 0
+    incident.let_plan_go()
 
 
 def _refusal(command: Command, plan: Plan | None, authors: Collection[str], people: Mapping[str, Person], until_ms: int) -> str:

@@ -443,7 +443,7 @@ class Desk:
         if verdict.blocked_by:
             reasons = (f"approved by {' and '.join(incident.approved_by)}, who set aside: {'; '.join(verdict.blocked_by)}", *reasons)
         approved_by = incident.approved_by if verdict.blocked_by else ()
-        incident.proposed, incident.approved_by, incident.needs = None, (), 0
+        incident.let_plan_go()
         return Decision(at_ms=at_ms, action="rollback", target=seen.target, reasons=reasons, plan=plan, approved_by=approved_by)
 
 

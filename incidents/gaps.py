@@ -82,7 +82,7 @@ class Gaps:
             text = f"{source}: its topic cannot be read since this began, so what its customers feel is unknown, not well"
         else:
             text = "no bucket closes any more: events do not arrive, or ingest and detect stand still; nothing can be found until they go on"
-        gap.paged = (settings.mode or Mode.OBSERVE) is not Mode.OBSERVE
+        gap.paged = settings.service(None).mode is not Mode.OBSERVE
         state = _state(gap, None, text, tuple(sorted(name for name, metric in settings.metrics.items() if metric.source == source)))
         page: Action = "page" if gap.paged else "observe"
         return [_entry("opened", gap, at_ms, state), _decided(gap, Decision(at_ms=at_ms, action=page, target=None, reasons=(text,)))]

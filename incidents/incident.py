@@ -97,6 +97,10 @@ class Incident:
         first = min(self.signals.values(), key=lambda s: (s.onset, s.onset_error))
         return Moment(first.onset, first.onset_error)
 
+    def let_plan_go(self) -> None:
+        """No plan waits any more for approvals."""
+        self.proposed, self.approved_by, self.needs = None, (), 0
+
     def take(self, signal: Signal, places: frozenset[str]) -> None:
         """Take a signal that belongs here."""
         if signal.kind == "left":

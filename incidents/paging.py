@@ -38,8 +38,7 @@ def pages_of(incident: Incident, seen: Assessment, may: Permission, settings: Se
         action: Action = "page" if incident.paged else "observe"
         reasons = (*seen.state.symptoms, seen.state.cost, *seen.state.data_quality, *((may.quiet,) if may.quiet else ()))
         found.append(Decision(at_ms=at_ms, action=action, target=seen.service, reasons=reasons))
-    own = settings.services.get(seen.service or "")
-    told = own.escalate if own is not None and own.escalate is not None else settings.respond.escalate
+    told = settings.service(seen.service).escalate
     waits = incident.acknowledged_by is None or incident.proposed is not None
     late_ms = at_ms - incident.paged_ms if incident.paged_ms is not None else 0
     if told and waits and not incident.escalated and late_ms >= settings.respond.escalate_after_ms:

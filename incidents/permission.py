@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rollguard.config import Mode, Planned, Service, Settings, folded
+from rollguard.config import Mode, Planned, Settings, folded
 from rollguard.incidents.history import History
 
 __all__ = ["Permission", "permission_of"]
@@ -53,20 +53,19 @@ def permission_of(service: str | None, settings: Settings, history: History, at_
         In a replay nothing is carried out: trust counts as earned, and every service has a target.
     """
     respond = settings.respond
-    own = settings.services.get(service or "", Service())
-    target = respond.targets.get(own.target or respond.target or "")
+    own = settings.service(service)
+    target = respond.targets.get(own.target or "")
     planned = _now(respond.planned, service, at_ms)
     freeze = _now(respond.freezes, service, at_ms)
-    mode = own.mode or settings.mode or Mode.OBSERVE
     return Permission(
-        mode=mode,
-        trust=history.why_distrusted(service, granted=not live or respond.trust == "granted") if mode is Mode.AUTO else "",
+        mode=own.mode,
+        trust=history.why_distrusted(service, granted=not live or respond.trust == "granted") if own.mode is Mode.AUTO else "",
         freeze=f"frozen: {freeze}" if freeze else f"planned: {planned}" if planned else "",
         quiet=f"planned: {planned}" if planned else history.muted(service, at_ms),
         protected=service is not None and folded(service) in {folded(each) for each in respond.protected},
         executor=not live or target is not None,
         compares=not live or (target is not None and target.compares == "native"),
-        approvals=own.approvals or respond.approvals,
+        approvals=own.approvals,
     )
 
 

@@ -7,7 +7,7 @@ from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
 from rollguard.replay.run import OutError, Run, make_out, run_case, run_of
 from rollguard.replay.story import Story, write_case
-from rollguard.replay.timeline import fold, line_of, ms_of, rfc3339
+from rollguard.replay.timeline import fold, line_of
 from rollguard.replay.window import Window, open_window
 
 __all__ = [
@@ -25,11 +25,9 @@ __all__ = [
     "make_file",
     "make_out",
     "march_story",
-    "ms_of",
     "open_case",
     "open_window",
     "produce_case",
-    "rfc3339",
     "run_case",
     "run_of",
     "write_affected",

@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 
-from rollguard.config import Settings
+from rollguard.config import Settings, ms_of
 from rollguard.replay.case import Case
 from rollguard.replay.reader import EventFile
 from rollguard.replay.run import no_out
-from rollguard.replay.timeline import ms_of
 from rollguard.streams import Decoder, Key
 
 __all__ = ["affected", "make_file", "write_affected"]

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from rollguard.config import Labels, RollguardError, Settings, format_duration, printable
+from rollguard.config import Labels, RollguardError, Settings, format_duration, ms_of, printable, rfc3339
 from rollguard.replay.case import Case
 from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
 from rollguard.replay.span import span_of
-from rollguard.replay.timeline import fold, line_of, ms_of, rfc3339
+from rollguard.replay.timeline import fold, line_of
 
 __all__ = ["OutError", "Run", "make_out", "no_out", "run_case", "run_of"]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rollguard.config import Settings
+from rollguard.config import Settings, rfc3339
 from rollguard.replay.reader import EventFile
-from rollguard.replay.timeline import rfc3339
 from rollguard.streams import Decoder
 
 __all__ = ["FAR_MS", "Span", "span_of"]

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from rollguard.config import rfc3339
 from rollguard.replay.shop import MINUTE_MS, REGIONS, SERVICES, Change, Events, Floats, Ints, Rng
-from rollguard.replay.timeline import rfc3339
 
 __all__ = ["Story", "write_case"]
 

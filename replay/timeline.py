@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from rollguard.config import rfc3339
 from rollguard.incidents import Decision, Entry, IncidentState
 
-__all__ = ["fold", "line_of", "ms_of", "rfc3339"]
+__all__ = ["fold", "line_of"]
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
-
-
-def rfc3339(when_ms: int | None) -> str | None:
-    """Time of a moment, RFC 3339 UTC with milliseconds only where there are some.
-
-    Examples
-    --------
-    >>> rfc3339(1772442000000)
-    '2026-03-02T09:00:00Z'
-    >>> rfc3339(1772442000250)
-    '2026-03-02T09:00:00.250Z'
-    """
-    if when_ms is None:
-        return None
-    moment = datetime.fromtimestamp(when_ms / 1000, UTC)
-    text = moment.isoformat(timespec="milliseconds" if when_ms % 1000 else "seconds")
-    return text.replace("+00:00", "Z")
-
-
-def ms_of(when: str) -> int:
-    """Epoch ms of a time that `rfc3339` wrote.
-
-    Examples
-    --------
-    >>> ms_of("2026-03-02T09:00:00.250Z")
-    1772442000250
-    """
-    return round(datetime.fromisoformat(when).timestamp() * 1000)
 
 
 def line_of(entry: Entry) -> bytes:

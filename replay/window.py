@@ -12,9 +12,8 @@ import aiokafka.errors
 import numpy as np
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from rollguard.config import Settings
+from rollguard.config import Settings, rfc3339
 from rollguard.replay.reader import LINES, Lines, Reader
-from rollguard.replay.timeline import rfc3339
 from rollguard.streams.kafka import CLIENT_ERRORS, Access, Topics, explained
 
 __all__ = ["Window", "open_window"]

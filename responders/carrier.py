@@ -28,6 +28,8 @@ log = structlog.get_logger()
 AT_ONCE, LEASE_MS = 20, 5 * 60_000
 #: Seconds before the next try: a random part of 2, 4, 8 ... 60.
 _WAIT = tenacity.wait_random_exponential(multiplier=2, max=60)
+#: How the outcome of a page begins that stands on the summary page.
+_TOGETHER = "on the summary page: "
 #: Incidents named on a summary page; the others are counted.
 NAMED = 20
 
@@ -193,9 +195,6 @@ class Carrier:
         body = msgspec.json.encode({"row": row.id, "incident_id": row.incident_id, "attempt": row.attempts, "said": detail})
         told = [] if outcome == "retry" else [LedgerRow(at_ms=now_ms, kind=f"page.{outcome}", body=body)]
         await asyncio.to_thread(self.store.settle, row.id, self.taken_by, outcome, now_ms, next_ms=next_ms, detail=detail, follow=follow, ledger_rows=told)
-
-
-_TOGETHER = "on the summary page: "
 
 
 def _back_off_ms(attempts: int) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
+from rollguard.config import ms_of
 from rollguard.responders.records import Link, Page, PageEvent, Severity
 
 __all__ = ["Notice", "page_of"]
@@ -78,8 +78,8 @@ def page_of(notice: Notice, at_ms: int) -> Page:
         runbook=notice.runbook,
         regions=tuple(incident["regions"]),
         at_ms=at_ms,
-        onset_ms=_ms(incident["onset"]),
-        ended_ms=_ms(incident["closed_at"]) if notice.event == "resolve" else None,
+        onset_ms=ms_of(incident["onset"]),
+        ended_ms=ms_of(incident["closed_at"]) if notice.event == "resolve" and incident["closed_at"] else None,
         links=() if notice.runbook is None else (Link(text="Runbook", href=notice.runbook),),
         details={
             name: incident[name]
@@ -142,7 +142,3 @@ def _service(incident: dict[str, Any]) -> str | None:
         name: str = incident["suspects"][0]["service"]
         return name
     return incident["services"][0] if incident["services"] else None
-
-
-def _ms(when: str | None) -> int | None:
-    return None if when is None else round(datetime.fromisoformat(when).timestamp() * 1000)

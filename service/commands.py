@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import asdict, replace
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
@@ -39,7 +40,7 @@ class _Kill(msgspec.Struct, frozen=True, kw_only=True):
 class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person says, as it stands on the topic."""
 
-    command: Verb
+    verb: Verb = msgspec.field(name="command")
     by: str
     incident_id: str = ""
     plan: str = ""
@@ -114,23 +115,12 @@ def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, hea
     except (WebhookVerificationError, ValueError) as error:
         # "Message timestamp too old" and its like; never what was compared. A ValueError is what it makes of a header that is no signature at all.
         why = str(error) if isinstance(error, WebhookVerificationError) else "headers that cannot be read"
-        raise CommandRefusedError(f"{said.command} of {said.by}: {why}. Expected: their own signature, not older than five minutes") from None
-    if not said.incident_id and said.command != "mute":
-        raise CommandRefusedError(f"{said.command} of {said.by}: of which incident? Expected: incident_id")
-    if said.command in _NEEDS_PLAN and not said.plan:
-        raise CommandRefusedError(f"{said.command} of {said.by}: of which plan? Expected: its hash, as the page and `rollguard incidents --json` have it")
-    return Command(
-        id=found[_ID],
-        verb=said.command,
-        at_ms=at_ms,
-        by=said.by,
-        incident_id=said.incident_id,
-        plan=said.plan,
-        culprit=said.culprit,
-        service=said.service,
-        until_ms=said.until_ms,
-        reason=said.reason[:500],
-    )
+        raise CommandRefusedError(f"{said.verb} of {said.by}: {why}. Expected: their own signature, not older than five minutes") from None
+    if not said.incident_id and said.verb != "mute":
+        raise CommandRefusedError(f"{said.verb} of {said.by}: of which incident? Expected: incident_id")
+    if said.verb in _NEEDS_PLAN and not said.plan:
+        raise CommandRefusedError(f"{said.verb} of {said.by}: of which plan? Expected: its hash, as the page and `rollguard incidents --json` have it")
+    return Command(id=found[_ID], at_ms=at_ms, **asdict(replace(said, reason=said.reason[:500])))
 
 
 def _webhook(secret: str, by: str) -> Webhook:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from rollguard.config import Service, Settings
+from rollguard.config import InForce, Settings
 from rollguard.incidents import Command, Entry, IncidentState, LogRecord
 from rollguard.replay import line_of
 from rollguard.responders import Notice
@@ -71,7 +71,9 @@ def rows_of(
             else:
                 yield _rollback(entry, offset, ordinal)
         name = "page" if decision is None else decision.action
-        for pager in _told(known, settings, escalates=decision is not None and decision.escalates):
+        own = _own(known, settings)
+        told = own.escalate if decision is not None and decision.escalates else own.page or (LOG,)
+        for pager in told:
             notice = Notice(
                 pager=pager,
                 event=event,
@@ -79,8 +81,8 @@ def rows_of(
                 incident=_plain(Entry(at_ms=entry.at_ms, event="updated", incident_id=entry.incident_id, incident=known), "incident"),
                 decision=None if decision is None else _plain(entry, "decision"),
                 next=None if following is None or name != "page" else _plain(following, "decision"),
-                owner=_own(known, settings).owner,
-                runbook=_own(known, settings).runbook,
+                owner=own.owner,
+                runbook=own.runbook,
             )
             yield OutboxRow(
                 id=f"{entry.incident_id}/{event if decision is None else name}/{entry.at_ms}/{pager}" + ("/told" if name == "rollback" else ""),
@@ -126,18 +128,10 @@ def _rollback(entry: Entry, offset: int, ordinal: int) -> OutboxRow:
     )
 
 
-def _own(state: IncidentState, settings: Settings) -> Service:
-    """What is set for the service that an incident is about: the guilty change's, else the first that hurts."""
+def _own(state: IncidentState, settings: Settings) -> InForce:
+    """What holds for the service that an incident is about: the guilty change's, else the first that hurts, of those that the config names."""
     guilty = [state.suspects[0].service] if state.verdict == "guilty" and state.suspects else []
-    return next((settings.services[name] for name in (*guilty, *state.services) if name in settings.services), Service())
-
-
-def _told(state: IncidentState, settings: Settings, *, escalates: bool) -> tuple[str, ...]:
-    own, respond = _own(state, settings), settings.respond
-    if escalates:
-        return own.escalate if own.escalate is not None else respond.escalate
-    named = own.page if own.page is not None else respond.page
-    return named or (LOG,)
+    return settings.service(next((name for name in (*guilty, *state.services) if name in settings.services), None))
 
 
 def _plain(entry: Entry, part: str) -> dict[str, Any]:

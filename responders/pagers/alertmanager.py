@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from rollguard.config import Pager as PagerConfig
 from rollguard.responders.pagers.receiver import Receiver, whole_url
-from rollguard.responders.pagers.texts import is_address, key, line, rfc3339
+from rollguard.responders.pagers.texts import is_address, key, line, stamp
 from rollguard.responders.records import Page, PageError
 
 __all__ = ["Alertmanager"]
@@ -99,8 +99,8 @@ class Alertmanager:
             # An end that is still to come would not end it: clocks of events may be ahead. One before its start is refused.
             ends_ms = min(page.at_ms if page.ended_ms is None else page.ended_ms, time.time_ns() // 1_000_000)
             starts_ms = min(starts_ms, ends_ms)
-            alert["endsAt"] = rfc3339(ends_ms)
-        alert["startsAt"] = rfc3339(starts_ms)
+            alert["endsAt"] = stamp(ends_ms)
+        alert["startsAt"] = stamp(starts_ms)
         if page.links and is_address(page.links[0].href):
             alert["generatorURL"] = page.links[0].href
         return alert

@@ -15,7 +15,7 @@ import msgspec
 from rollguard.config import Pager as PagerConfig
 from rollguard.responders.http import HttpAnswer
 from rollguard.responders.pagers.receiver import Receiver, only_url
-from rollguard.responders.pagers.texts import is_address, key, line, plain, rfc3339
+from rollguard.responders.pagers.texts import is_address, key, line, plain, stamp
 from rollguard.responders.records import Link, Page, PageError
 
 __all__ = ["PagerDuty"]
@@ -76,7 +76,7 @@ class PagerDuty:
         ------
         PageError
         """
-        payload = {"summary": line(summary, 1_024), "timestamp": rfc3339(at_ms), "source": "rollguard", "custom_details": plain(dict(details or {}))}
+        payload = {"summary": line(summary, 1_024), "timestamp": stamp(at_ms), "source": "rollguard", "custom_details": plain(dict(details or {}))}
         event = {"routing_key": self._key, "payload": payload, "links": _links(links)}
         return self._taken(await self._receiver.post(f"{self._url}/v2/change/enqueue", _within(event)))
 
@@ -106,14 +106,14 @@ def _alert(page: Page, message_id: str) -> dict[str, Any]:
     lines = [line(each, 1_000) for each in page.lines[:_LINES]]
     if len(page.lines) > _LINES:
         lines.append(f"… and {len(page.lines) - _LINES} lines more")
-    known = {"owner": page.owner, "runbook": page.runbook, "onset": None if page.onset_ms is None else rfc3339(page.onset_ms), "message_id": message_id}
+    known = {"owner": page.owner, "runbook": page.runbook, "onset": None if page.onset_ms is None else stamp(page.onset_ms), "message_id": message_id}
     details = {name: line(value, 1_000) for name, value in known.items() if value} | {name: plain(value) for name, value in page.details.items()}
     places = [("component", page.service or ""), ("group", ", ".join(page.regions)), ("class", _kind(page.details))]
     payload = {
         "summary": line(page.title, 1_024) or "incident",
         "source": "rollguard",
         "severity": page.severity,
-        "timestamp": rfc3339(page.at_ms),
+        "timestamp": stamp(page.at_ms),
         **{name: line(value, 255) for name, value in places if value},
         "custom_details": {"lines": lines} | {plain(name): value for name, value in details.items() if name != "lines"},
     }

@@ -86,7 +86,7 @@ class Receiver:
         if 300 <= answer.status < 400:
             raise self.error(f"{_redirected(answer)}; a redirect is never followed", recoverable=answer.status not in {301, 308})
         if answer.status == 429 or answer.status >= 500:
-            raise self.error(self.said(answer), recoverable=True, after_ms=_after_ms(answer))
+            raise self.error(self.said(answer), recoverable=True, after_ms=answer.after_ms())
         if not 200 <= answer.status < 300:
             raise self.error(self.said(answer), recoverable=False)
         if _is_for_people(answer):
@@ -137,13 +137,6 @@ def _redirected(answer: HttpAnswer) -> str:
     except ValueError:
         place = "nowhere"
     return f"answered {answer.status}, a redirect to {line(place, _SHOWN)}"
-
-
-def _after_ms(answer: HttpAnswer) -> int | None:
-    try:
-        return answer.after_ms()
-    except ValueError:
-        return None  # of what is a digit somewhere, and no number
 
 
 def _is_for_people(answer: HttpAnswer) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rollguard.config import Pager as PagerConfig
 from rollguard.responders.pagers.receiver import Receiver, whole_url
-from rollguard.responders.pagers.texts import is_address, line, rfc3339
+from rollguard.responders.pagers.texts import is_address, line, stamp
 from rollguard.responders.records import Link, Page
 
 __all__ = ["Slack"]
@@ -118,7 +118,7 @@ def _who(page: Page) -> Iterable[str]:
 
 def _times(page: Page) -> Iterable[str]:
     times = (("since", page.onset_ms), ("told", page.at_ms), ("ended", page.ended_ms))
-    yield from (f"{name} {rfc3339(when_ms)}" for name, when_ms in times if when_ms is not None)
+    yield from (f"{name} {stamp(when_ms)}" for name, when_ms in times if when_ms is not None)
     yield f"incident {_escaped(page.dedup_key, 100)}"
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from rollguard.config import printable
+from rollguard.config import printable, rfc3339
 
-__all__ = ["is_address", "key", "line", "plain", "rfc3339"]
+__all__ = ["is_address", "key", "line", "plain", "stamp"]
 
 _LARGEST = 2**63
 
@@ -40,17 +39,6 @@ def key(text: str, longest: int) -> str:
     return shown if len(shown) <= longest else f"{shown[: longest - 33]}-{blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
-def rfc3339(when_ms: int) -> str:
-    """Time of a moment, RFC 3339 UTC.
-
-    Examples
-    --------
-    >>> rfc3339(1772442000250)
-    '2026-03-02T09:00:00.250Z'
-    """
-    return datetime.fromtimestamp(when_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def is_address(text: str) -> bool:
     """Whether it is a link that opens a page, and nothing that a browser would run.
 
@@ -79,3 +67,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(each) for each in value]
     return str(value).encode("utf-8", "replace").decode("utf-8")
+
+
+def stamp(when_ms: int) -> str:
+    """Time of a moment as receivers are told it, always with milliseconds.
+
+    Examples
+    --------
+    >>> stamp(1772442000000)
+    '2026-03-02T09:00:00.000Z'
+    """
+    return rfc3339(when_ms, timespec="milliseconds")

@@ -28,7 +28,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 
 from rollguard.config import Pager as PagerConfig
 from rollguard.responders.pagers.receiver import Receiver, only_url
-from rollguard.responders.pagers.texts import plain, rfc3339
+from rollguard.responders.pagers.texts import plain, stamp
 from rollguard.responders.records import Page, PageError
 
 __all__ = ["Webhook"]
@@ -99,9 +99,9 @@ def _body(page: Page) -> dict[str, Any]:
         "owner": page.owner,
         "runbook": page.runbook,
         "regions": page.regions,
-        "onset": None if page.onset_ms is None else rfc3339(page.onset_ms),
-        "ended": None if page.ended_ms is None else rfc3339(page.ended_ms),
+        "onset": None if page.onset_ms is None else stamp(page.onset_ms),
+        "ended": None if page.ended_ms is None else stamp(page.ended_ms),
         "links": [{"text": each.text, "href": each.href} for each in page.links],
         "details": page.details,
     }
-    return {"type": f"rollguard.page.{page.event}", "timestamp": rfc3339(page.at_ms), "data": plain(data)}
+    return {"type": f"rollguard.page.{page.event}", "timestamp": stamp(page.at_ms), "data": plain(data)}

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rollguard.replay import rfc3339
+from rollguard.config import rfc3339
 from tests.cli.terminal import Said, said
 from tests.live.servers import Broker, Names
 from tests.live.workers import Service, assert_same_lines, shop_topics

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollguard.config import read_layer
-from rollguard.replay import Run, ms_of, open_case, run_case
+from rollguard.config import ms_of, read_layer
+from rollguard.replay import Run, open_case, run_case
 from rollguard.service import open_store
 from tests.live.servers import Broker, Names, until
 from tests.live.workers import Service, assert_same_lines, shop_topics

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rollguard.replay import Run, open_case, rfc3339, run_case
+from rollguard.config import rfc3339
+from rollguard.replay import Run, open_case, run_case
 
 #: 2 March 2026, 06:00 UTC.
 START_MS = 1_772_431_200_000
