@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from rollguard.config.values import MINUTE_MS, SECOND_MS, LongSpan, Moment, Name, Secret, Section, Text, Url, Urls
 
-__all__ = ["Gate", "Heartbeat", "Pager", "Person", "Planned", "Respond", "Storm", "Target", "folded"]
+__all__ = ["Pager", "Person", "Planned", "Respond", "Storm", "Target", "folded"]
 
 
 def folded(name: str) -> str:
@@ -103,26 +103,6 @@ class Storm(Section):
     """Milliseconds."""
 
 
-class Heartbeat(Section):
-    """Somebody outside who notices when Rollguard falls silent."""
-
-    url: Url | None = None
-    """Asked after each probe that has come through all stages; None: nobody is told."""
-    every_ms: LongSpan = Field(default=MINUTE_MS, alias="every")
-    """Milliseconds."""
-
-
-class Gate(Section):
-    """What a change needs before it goes on to the next place."""
-
-    one_region: Annotated[StrictInt, Field(ge=0, le=5)] = 1
-    """Approvals of a change that reaches one region."""
-    everywhere: Annotated[StrictInt, Field(ge=0, le=5)] = 2
-    """Approvals of one that reaches more, or of which it is not said."""
-    blind_ms: LongSpan = Field(default=2 * MINUTE_MS, alias="blind")
-    """Wait, while what is known is older than so many milliseconds."""
-
-
 class Respond(Section):
     """Pages, rollbacks, and the friction between them."""
 
@@ -150,11 +130,7 @@ class Respond(Section):
     people: dict[Name, Person] = {}
     protected: tuple[Text, ...] = ("rollguard", "kafka")
     """Services that are never rolled back: Rollguard, what it runs on, what carries out its rollbacks."""
-    kill_switch: Text | None = None
-    """A file that says `off` as long as rollbacks may happen; one that says anything else, or cannot be read, stops them all. None: there is none."""
     freezes: tuple[Planned, ...] = ()
     """No rollback happens then, but one that two persons have approved."""
     planned: tuple[Planned, ...] = ()
     """What happens then was meant to: nobody is paged about these services, and nothing is rolled back."""
-    heartbeat: Heartbeat = Heartbeat()
-    gate: Gate = Gate()

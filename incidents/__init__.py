@@ -5,7 +5,7 @@ from rollguard.incidents.cdevents import change_sightings, sightings
 from rollguard.incidents.changes import ChangeRefusedError
 from rollguard.incidents.desk import Desk
 from rollguard.incidents.log import LogCodec, LogError, LogRecord
-from rollguard.incidents.records import ChangeSeen, Command, Decision, Entry, IncidentState, Kill, Plan, Probe, Pulse, Rollback, RolledBack, Suspect, Verb
+from rollguard.incidents.records import ChangeSeen, Command, Decision, Entry, IncidentState, Kill, Plan, Pulse, Rollback, RolledBack, Suspect, Verb
 
 __all__ = [
     "ChangeRefusedError",
@@ -20,7 +20,6 @@ __all__ = [
     "LogError",
     "LogRecord",
     "Plan",
-    "Probe",
     "Pulse",
     "Rollback",
     "RolledBack",

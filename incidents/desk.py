@@ -34,7 +34,6 @@ from rollguard.incidents.records import (
     IncidentState,
     Kill,
     Plan,
-    Probe,
     Pulse,
     Rollback,
     RolledBack,
@@ -114,9 +113,6 @@ class Desk:
                     self._hear(record, out)
                 case Kill():
                     self.history.kill_switch = record.on
-                case Probe():
-                    # Asked of the whole path; whoever carries the desk answers it.
-                    continue
         return out
 
     def snapshot(self) -> bytes:

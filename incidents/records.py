@@ -17,7 +17,6 @@ __all__ = [
     "IncidentState",
     "Kill",
     "Plan",
-    "Probe",
     "Pulse",
     "Rollback",
     "RolledBack",
@@ -109,18 +108,6 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     at_ms : int
         When this was seen, epoch ms UTC.
-    """
-
-    at_ms: int
-
-
-class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """A question to all stages, whether they are alive; the desk answers by its newest tick.
-
-    Attributes
-    ----------
-    at_ms : int
-        When it was asked, epoch ms UTC.
     """
 
     at_ms: int
