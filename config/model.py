@@ -219,7 +219,7 @@ class Service(Section):
     """Persons who have to approve a plan; None: as `respond.approvals` says."""
 
 
-class InForce(NamedTuple):
+class ServiceRules(NamedTuple):
     """What holds for a service, see `Settings.service`; as `Service`, and nothing left out."""
 
     mode: Mode
@@ -349,7 +349,7 @@ class Settings(Section):
     store: Store = Store()
     http: Http = Http()
 
-    def service(self, name: str | None) -> InForce:
+    def service(self, name: str | None) -> ServiceRules:
         """What holds for a service: its own where it names something, else what stands for all.
 
         Parameters
@@ -358,7 +358,7 @@ class Settings(Section):
             None: nobody knows which; what stands for all holds.
         """
         own, respond = self.services.get(name or "", Service()), self.respond
-        return InForce(
+        return ServiceRules(
             mode=own.mode or self.mode or Mode.OBSERVE,
             owner=own.owner,
             runbook=own.runbook,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from rollguard.config import InForce, Settings
+from rollguard.config import ServiceRules, Settings
 from rollguard.incidents import Command, Entry, IncidentState, LogRecord
 from rollguard.replay import line_of
 from rollguard.responders import Notice
@@ -128,7 +128,7 @@ def _rollback(entry: Entry, offset: int, ordinal: int) -> OutboxRow:
     )
 
 
-def _own(state: IncidentState, settings: Settings) -> InForce:
+def _own(state: IncidentState, settings: Settings) -> ServiceRules:
     """What holds for the service that an incident is about: the guilty change's, else the first that hurts, of those that the config names."""
     guilty = [state.suspects[0].service] if state.verdict == "guilty" and state.suspects else []
     return settings.service(next((name for name in (*guilty, *state.services) if name in settings.services), None))
