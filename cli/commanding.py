@@ -9,10 +9,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 
 from rollguard.cli.working import ConfigToRun, UsageError, live_settings, unknown
 from rollguard.config import Settings, near_match, parse_duration
+from rollguard.responders import KillSwitch
 from rollguard.service import open_store, signed
 from rollguard.streams.kafka import Access, find_secret, own_topics, quiet_client_logs
 
@@ -108,19 +110,38 @@ def mute(
 
 
 def kill(
-    state: Annotated[Literal["on", "off"], typer.Argument(help="on: no rollback is decided any more; off: they are again.")],
+    state: Annotated[Literal["on", "off"], typer.Argument(help="on: no rollback happens any more; off: they may again.")],
     *,
     config: ConfigToRun,
+    who: Annotated[str, typer.Option("--as", help="Who you are, by name in respond.people; to turn it off.", metavar="NAME")] = "",
+    secret: Secret = KEY,
 ) -> None:
-    """Turn the kill switch: while it is on, no rollback is decided, whoever approves it.
+    """Turn the kill switch: while it is on, no rollback is decided nor carried out, whoever approves it.
 
         rollguard kill on -c shop.yaml
 
-    Exit codes: 0 said; 1 Kafka did not take it; 2 wrong usage or config.
+        rollguard kill off --as dana -c shop.yaml
+
+    It stands in the database at once, also when Kafka is away, and the desk reads it from the commands. Turning it on takes no name; turning it off takes
+    that of a person, where the config names persons.
+
+    Exit codes: 0 said; 1 neither the database nor Kafka took it; 2 wrong usage or config.
     """
     settings = live_settings(config)
-    _send(settings, b'{"command": "kill", "on": %s}' % (b"true" if state == "on" else b"false"), [])
-    typer.echo(f"The kill switch is {state}, as soon as the desk has read it.")
+    on, people = state == "on", tuple(settings.respond.people)
+    said: dict[str, object] = {"command": "kill", "on": on, "by": who}
+    if who and who not in people:
+        raise unknown("--as", who, people, of="nobody of that name")
+    if not on and people and not who:
+        raise UsageError("kill off: who says so? Expected: --as NAME, a person of respond.people.")
+    value, headers = msgspec.json.encode(said), list[tuple[str, bytes]]()
+    if not on and people:
+        value, headers = signed(said, _own_key(secret), f"cmd-{uuid.uuid4().hex}", datetime.now(UTC))
+    with closing(open_store(settings)) as store:
+        store.raise_flag(KillSwitch.FLAG, state, round(datetime.now(UTC).timestamp() * 1000))
+    typer.echo(f"The kill switch is {state} in the database: " + ("no rollback begins any more." if on else "the desk follows once it has read it."))
+    _send(settings, value, headers)
+    typer.echo("The desk is told.")
 
 
 def _of_incident(config: ConfigToRun, incident: str, who: str, secret: str, said: Mapping[str, object]) -> None:
@@ -137,11 +158,15 @@ def _say(settings: Settings, who: str, secret: str, said: Mapping[str, object]) 
     people = tuple(settings.respond.people)
     if who not in people:
         raise unknown("--as", who, people, of="nobody of that name")
-    if not secret.startswith(("env:", "file:")):
-        raise UsageError("--secret: a secret does not stand on a command line. Expected: env:NAME or file:PATH.")
-    value, headers = signed({**said, "by": who}, find_secret(secret, "--secret"), f"cmd-{uuid.uuid4().hex}", datetime.now(UTC))
+    value, headers = signed({**said, "by": who}, _own_key(secret), f"cmd-{uuid.uuid4().hex}", datetime.now(UTC))
     _send(settings, value, headers)
     typer.echo(f"{said['command']} of {who}: said. The desk answers in the timeline: rollguard incidents -c FILE")
+
+
+def _own_key(secret: str) -> str:
+    if not secret.startswith(("env:", "file:")):
+        raise UsageError("--secret: a secret does not stand on a command line. Expected: env:NAME or file:PATH.")
+    return find_secret(secret, "--secret")
 
 
 def _send(settings: Settings, value: bytes, headers: list[tuple[str, bytes]]) -> None:

@@ -130,6 +130,8 @@ class Respond(Section):
     people: dict[Name, Person] = {}
     protected: tuple[Text, ...] = ("rollguard", "kafka")
     """Services that are never rolled back: Rollguard, what it runs on, what carries out its rollbacks."""
+    kill_switch: Text | None = None
+    """A file that says `off` as long as rollbacks may happen; one that says anything else, or cannot be read, stops them all. None: there is none."""
     freezes: tuple[Planned, ...] = ()
     """No rollback happens then, but one that two persons have approved."""
     planned: tuple[Planned, ...] = ()

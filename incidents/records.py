@@ -96,9 +96,20 @@ class ChangeSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's kill switch: no automatic action while it is on."""
+    """An operator's kill switch: no rollback while it is on.
+
+    Attributes
+    ----------
+    on : bool
+    by : str
+        Who said it; empty: nobody says.
+    at_ms : int
+        When it was said, epoch ms UTC.
+    """
 
     on: bool
+    by: str = ""
+    at_ms: int = 0
 
 
 class Pulse(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,18 @@
 """Decisions in, pages and rollbacks out. Judges nothing: what was not decided is not done, and in doubt a person is told."""
 
 from rollguard.responders.carrier import Carrier
+from rollguard.responders.executor import Executor, Intent
 from rollguard.responders.pagers import PagerDuty, make_pager
 from rollguard.responders.records import Link, MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
+from rollguard.responders.switch import KillSwitch
+from rollguard.responders.targets import make_target
 from rollguard.responders.telling import Notice, page_of
 
 __all__ = [
     "Carrier",
+    "Executor",
+    "Intent",
+    "KillSwitch",
     "Link",
     "MovedError",
     "Notice",
@@ -21,5 +27,6 @@ __all__ = [
     "TargetError",
     "UnknownError",
     "make_pager",
+    "make_target",
     "page_of",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import structlog
@@ -21,29 +21,25 @@ from rollguard.responders.switch import KillSwitch
 from rollguard.responders.telling import Notice
 from rollguard.store import LedgerRow, OutboxRow, Store
 
-__all__ = ["FRONTIER", "Executor", "Rollback"]
+__all__ = ["Executor", "Intent"]
 
 log = structlog.get_logger()
 
 Outcome = Literal["done", "failed", "unknown", "expired"]
-#: The flag that says how far the desk has come, epoch ms.
-FRONTIER = "frontier"
-#: Data older than this are not acted on.
-FRESH_MS = 60_000
 #: A call and its confirmation have to be over by then, besides what the target asks for.
 LEASE_MS = 2 * 60_000
 #: How often a target is asked whether it is there yet, in seconds.
 ASK_S = 2.0
 
 
-class Rollback(msgspec.Struct, frozen=True, kw_only=True):
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a row of the outbox that asks for a rollback.
 
     Attributes
     ----------
     plan : Plan
     approved_by : tuple of str
-        None: it is automatic.
+        Empty: it is automatic.
     reasons : tuple of str
     """
 
@@ -53,7 +49,7 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Executor:
-    """Does what is due, one rollback at a time.
+    """Does what is due, one rollback at a time; several may run beside each other.
 
     Parameters
     ----------
@@ -71,15 +67,20 @@ class Executor:
         Waits for some seconds.
     """
 
+    #: The flag that says how far the desk has come, epoch ms.
+    FRONTIER = "frontier"
+    #: Data older than this are not acted on.
+    FRESH_MS = 60_000
+
     def __init__(
         self,
         store: Store,
         settings: Settings,
+        *,
         targets: Mapping[str, Target],
         tell: Callable[[RolledBack], Awaitable[None]],
         now_ms: Callable[[], int],
         taken_by: str,
-        *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.store = store
@@ -96,25 +97,28 @@ class Executor:
         """Tell once more what became of rollbacks since a moment: a process may have ended between an outcome and its telling."""
         settled = await asyncio.to_thread(self.store.outbox, kinds=["rollback"], settled_since_ms=since_ms)
         for row in settled:
-            if row.state in {"done", "failed", "unknown", "expired"}:
-                await self.tell(_told(row.incident_id, row.settled_ms or 0, row.state, row.detail))  # type: ignore[arg-type]
+            if row.state in get_args(Outcome):
+                await self.tell(_told(row.incident_id, row.settled_ms or 0, row.state, row.detail))
 
-    async def once(self) -> int:
-        """Do what is due now; the number of rollbacks that were looked at."""
-        looked = 0
+    async def sweep(self) -> None:
+        """End what nobody carried out in time, and what somebody took and never spoke of again."""
         for row in await asyncio.to_thread(self.store.overdue, self.now_ms()):
             await self._end(row, "expired", "nothing carried it out within its time: it is dropped, and left to a person")
-            looked += 1
         for row in await asyncio.to_thread(self.store.unknown, self.now_ms()):
             await self._ask(row)
-            looked += 1
+
+    async def once(self) -> bool:
+        """Carry out the rollback that has waited longest; whether there was one."""
         rows = await asyncio.to_thread(self.store.due, ["rollback"], self.now_ms(), 1, taken_by=self.taken_by, lease_ms=self._lease_ms)
         for row in rows:
             await self._carry_out(row)
-        return looked + len(rows)
+        return bool(rows)
 
     async def _carry_out(self, row: OutboxRow) -> None:
-        asked = msgspec.json.decode(row.body, type=Rollback)
+        asked = _read(row)
+        if asked is None:
+            await self._end(row, "failed", "not carried out: what was asked for cannot be read, another version of Rollguard wrote it")
+            return
         why_not = await asyncio.to_thread(self._forbidden, asked)
         target = self._target(asked.plan.service)
         if target is None:
@@ -170,11 +174,10 @@ class Executor:
             await self.sleep(ASK_S)
 
     async def _ask(self, row: OutboxRow) -> None:
-        """Of a rollback that somebody took and never spoke of again: is it live?"""
-        asked = msgspec.json.decode(row.body, type=Rollback)
-        target = self._target(asked.plan.service)
-        live = target is not None and all([await self._is_live(target, step) for step in _steps(row, asked)])
-        if live:
+        """End a rollback that somebody took and never spoke of again, by what is live."""
+        asked = _read(row)
+        target = None if asked is None else self._target(asked.plan.service)
+        if asked is not None and target is not None and all([await self._is_live(target, step) for step in _steps(row, asked)]):
             await self._end(row, "done", "whoever carried it out ended before saying so; the target says that it is live")
         else:
             await self._end(row, "unknown", "whoever carried it out ended before saying so: look at what is live before anything else")
@@ -186,7 +189,7 @@ class Executor:
         except TargetError:
             return False
 
-    def _forbidden(self, asked: Rollback) -> str:
+    def _forbidden(self, asked: Intent) -> str:
         """Why it may not be done now, in a sentence; empty: it may."""
         now_ms, plan, respond = self.now_ms(), asked.plan, self.settings.respond
         if why_on := self.switch.why_on():
@@ -197,8 +200,8 @@ class Executor:
             frozen = span.since_ms <= now_ms < span.until_ms and (not span.services or plan.service in span.services)
             if frozen and len(asked.approved_by) < 2:
                 return f"nothing is rolled back now without two persons: {span.reason}"
-        frontier = self.store.flag(FRONTIER)
-        if frontier is None or now_ms - int(frontier.value) > FRESH_MS:
+        frontier = self.store.flag(self.FRONTIER)
+        if frontier is None or now_ms - int(frontier.value) > self.FRESH_MS:
             return "the data is older than a minute, so what was judged may be over"
         return ""
 
@@ -225,7 +228,8 @@ class Executor:
             if notice.event != "trigger":
                 continue
             says = f"the rollback is {'done' if outcome == 'done' else 'in doubt' if outcome == 'unknown' else 'not carried out'}: {detail}"
-            body = msgspec.json.encode(msgspec.structs.replace(notice, because=says, decision=None, next=None))
+            changed = f"Rollguard rolled back: {detail}" if outcome == "done" else ""
+            body = msgspec.json.encode(msgspec.structs.replace(notice, because=says, changed=changed, decision=None, next=None))
             name = f"{row.id}/{outcome}/{notice.pager}"
             found[name] = OutboxRow(id=name, kind="page", incident_id=row.incident_id, dedup_key=each.dedup_key, at_ms=row.at_ms, body=body)
         return list(found.values())
@@ -234,7 +238,14 @@ class Executor:
         return LedgerRow(at_ms=self.now_ms(), kind=f"rollback.{kind}", body=msgspec.json.encode({"incident_id": row.incident_id, **body}))
 
 
-def _steps(row: OutboxRow, asked: Rollback) -> list[Step]:
+def _read(row: OutboxRow) -> Intent | None:
+    try:
+        return msgspec.json.decode(row.body, type=Intent)
+    except msgspec.DecodeError:
+        return None
+
+
+def _steps(row: OutboxRow, asked: Intent) -> list[Step]:
     plan = asked.plan
     return [
         Step(
@@ -254,5 +265,5 @@ def _partly(done: list[str], prepared: list[Prepared], detail: str) -> str:
     return f"{len(done)} of {len(prepared)} steps were done ({'; '.join(done)}), then: {detail}" if done else detail
 
 
-def _told(incident_id: str, at_ms: int, outcome: Outcome, detail: str) -> RolledBack:
+def _told(incident_id: str, at_ms: int, outcome: Any, detail: str) -> RolledBack:
     return RolledBack(incident_id=incident_id, at_ms=at_ms, outcome=outcome, detail=detail)

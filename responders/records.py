@@ -63,6 +63,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     links : tuple of Link
     details : mapping of str to any
         The same for machines; values of JSON.
+    changed : str
+        A change that Rollguard has made, for receivers that keep a list of changes; empty: none.
     """
 
     event: PageEvent
@@ -79,6 +81,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms: int | None = None
     links: tuple[Link, ...] = ()
     details: Mapping[str, Any] = {}
+    changed: str = ""
 
 
 class PageError(RollguardError):

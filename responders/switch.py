@@ -6,10 +6,8 @@ from pathlib import Path
 
 from rollguard.store import Store, StoreError
 
-__all__ = ["FLAG", "KillSwitch"]
+__all__ = ["KillSwitch"]
 
-#: Its name among the database's flags.
-FLAG = "kill_switch"
 #: No more of a file is read.
 _LONGEST = 64
 
@@ -23,6 +21,9 @@ class KillSwitch:
     path : str or None
         A file that has to say `off`; None: there is none.
     """
+
+    #: Its name among the database's flags.
+    FLAG = "kill_switch"
 
     def __init__(self, store: Store, path: str | None) -> None:
         self.store = store
@@ -39,7 +40,7 @@ class KillSwitch:
             if said != b"off":
                 return f"the kill switch {self.path} is on: it does not say `off`"
         try:
-            flag = self.store.flag(FLAG)
+            flag = self.store.flag(self.FLAG)
         except StoreError as error:
             return f"the kill switch in the database cannot be read, so it counts as on: {error}"
         return "" if flag is None or flag.value == "off" else "the kill switch is on"

@@ -31,7 +31,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         What was decided, and what was decided right after it, as in the timeline.
     owner, runbook : str or None
     because : str
-        Why it is told to this pager and not to another; empty: it is the usual one.
+        What comes first: why it is told to this pager and not to another, or what became of a rollback.
+    changed : str
+        A change that Rollguard has made; empty: none.
     """
 
     pager: str
@@ -43,6 +45,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     runbook: str | None = None
     because: str = ""
+    changed: str = ""
 
 
 def page_of(notice: Notice, at_ms: int) -> Page:
@@ -79,6 +82,7 @@ def page_of(notice: Notice, at_ms: int) -> Page:
         regions=tuple(incident["regions"]),
         at_ms=at_ms,
         onset_ms=ms_of(incident["onset"]),
+        changed=notice.changed,
         ended_ms=ms_of(incident["closed_at"]) if notice.event == "resolve" and incident["closed_at"] else None,
         links=() if notice.runbook is None else (Link(text="Runbook", href=notice.runbook),),
         details={
@@ -110,12 +114,7 @@ def _steps(notice: Notice) -> list[str]:
     if action == "rollback" and notice.late_ms:
         return [f"what would have been done, had it been in time: roll back {decided['target']}. It is left to you: look first, this is old"]
     if action == "rollback":
-        # No target is called yet: who reads this has to do it.
-        return [
-            f"to be rolled back: {decided['target']}",
-            "Rollguard decides this and does not carry it out yet: it is left to you",
-            "to stop all such decisions: rollguard kill on -c FILE",
-        ]
+        return [f"rolled back now: {decided['target']}; what became of it is told next", "to stop all rollbacks: rollguard kill on -c FILE"]
     if action == "hold" and decided.get("plan") and decided.get("needs"):
         plan, needs = decided["plan"]["hash"], decided["needs"]
         waits = f"the plan {plan} waits for {needs} {'approval' if needs == 1 else 'approvals'}: {decided['target']}"

@@ -49,7 +49,9 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
         value = record.value or b""
         headers = [(name, text or b"") for name, text in record.headers or ()]
         found = (
-            change_sightings(value, headers, environment=settings.environment) if kind == "change" else [command_of(settings, secrets or {}, value, headers)]
+            change_sightings(value, headers, environment=settings.environment)
+            if kind == "change"
+            else [command_of(settings, secrets or {}, value, headers, record.timestamp or 0)]
         )
     except (ChangeRefusedError, CommandRefusedError) as error:
         return [dead_letter(record, source=settings.changes.source if kind == "change" else "commands", reason=error.code, detail=str(error))]

@@ -35,6 +35,7 @@ class _Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Kill(msgspec.Struct, frozen=True, kw_only=True):
     on: bool
+    by: str = ""
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ def signed(said: Mapping[str, object], secret: str, message_id: str, at: datetim
     return value, [(name, text.encode()) for name, text in pairs]
 
 
-def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, headers: Sequence[tuple[str, bytes]]) -> Command | Kill:
+def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, headers: Sequence[tuple[str, bytes]], at_ms: int = 0) -> Command | Kill:
     """Read a command, and make sure that its person said it, not long ago.
 
     Parameters
@@ -91,6 +92,8 @@ def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, hea
         Of each person, by name.
     value : bytes
     headers : sequence of (str, bytes)
+    at_ms : int
+        When the record was written, for what needs no signature: turning the kill switch on.
 
     Raises
     ------
@@ -99,28 +102,37 @@ def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, hea
     """
     try:
         if msgspec.json.decode(value, type=_Kind).command == "kill":
-            return Kill(on=msgspec.json.decode(value, type=_Kill).on)
+            kill = msgspec.json.decode(value, type=_Kill)
+            # Whoever wants to stop rollbacks may; who lets them go on is known by name, where there are names.
+            if kill.on or not settings.respond.people:
+                return Kill(on=kill.on, by=kill.by, at_ms=at_ms)
+            return Kill(on=False, by=kill.by, at_ms=_proven(settings, secrets, kill.by, "kill off", value=value, headers=headers)[1])
         said = msgspec.json.decode(value, type=_Said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandRefusedError(f'{error}. Expected: {{"command": "kill", "on": true}}, or what `rollguard incidents ack` and its like write') from None
-    secret = secrets.get(said.by)
-    if secret is None:
-        near = near_match(said.by, sorted(settings.respond.people))
-        raise CommandRefusedError(f"{said.by[:64]!r} is nobody that the config knows (`respond.people`)" + (f". Did you mean '{near}'?" if near else ""))
-    found = {name: text.decode("utf-8", "replace") for name, text in headers if name in {_ID, _TIMESTAMP, _SIGNATURE}}
-    webhook = _webhook(secret, said.by)
-    try:
-        webhook.verify(value, found)
-        at_ms = int(found[_TIMESTAMP]) * 1000
-    except (WebhookVerificationError, ValueError) as error:
-        # "Message timestamp too old" and its like; never what was compared. A ValueError is what it makes of a header that is no signature at all.
-        why = str(error) if isinstance(error, WebhookVerificationError) else "headers that cannot be read"
-        raise CommandRefusedError(f"{said.verb} of {said.by}: {why}. Expected: their own signature, not older than five minutes") from None
+    message_id, signed_ms = _proven(settings, secrets, said.by, said.verb, value=value, headers=headers)
     if not said.incident_id and said.verb != "mute":
         raise CommandRefusedError(f"{said.verb} of {said.by}: of which incident? Expected: incident_id")
     if said.verb in _NEEDS_PLAN and not said.plan:
         raise CommandRefusedError(f"{said.verb} of {said.by}: of which plan? Expected: its hash, as the page and `rollguard incidents --json` have it")
-    return Command(id=found[_ID], at_ms=at_ms, **asdict(replace(said, reason=said.reason[:500])))
+    return Command(id=message_id, at_ms=signed_ms, **asdict(replace(said, reason=said.reason[:500])))
+
+
+def _proven(settings: Settings, secrets: Mapping[str, str], by: str, what: str, *, value: bytes, headers: Sequence[tuple[str, bytes]]) -> tuple[str, int]:
+    """Make sure that a person said it, not long ago: the message's id, and when."""
+    secret = secrets.get(by)
+    if secret is None:
+        near = near_match(by, sorted(settings.respond.people))
+        raise CommandRefusedError(f"{by[:64]!r} is nobody that the config knows (`respond.people`)" + (f". Did you mean '{near}'?" if near else ""))
+    found = {name: text.decode("utf-8", "replace") for name, text in headers if name in {_ID, _TIMESTAMP, _SIGNATURE}}
+    webhook = _webhook(secret, by)
+    try:
+        webhook.verify(value, found)
+        return found[_ID], int(found[_TIMESTAMP]) * 1000
+    except (WebhookVerificationError, ValueError) as error:
+        # "Message timestamp too old" and its like; never what was compared. A ValueError is what it makes of a header that is no signature at all.
+        why = str(error) if isinstance(error, WebhookVerificationError) else "headers that cannot be read"
+        raise CommandRefusedError(f"{what} of {by}: {why}. Expected: their own signature, not older than five minutes") from None
 
 
 def _webhook(secret: str, by: str) -> Webhook:

@@ -10,8 +10,9 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import Settings
 from rollguard.detectors import Tick
-from rollguard.incidents import Command, Desk, Entry, LogCodec, LogError, Pulse
+from rollguard.incidents import Command, Desk, Entry, Kill, LogCodec, LogError, Pulse
 from rollguard.replay import line_of
+from rollguard.responders import Executor, KillSwitch
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
 from rollguard.service.notices import rows_of
@@ -24,6 +25,8 @@ __all__ = ["DeskOut", "DeskWork", "DeskWorks"]
 PULSE_MS = 60_000
 #: The desk holds hours of ticks, so it is kept less often than the others: what it read since is read again, and adds nothing.
 SNAPSHOTS_APART = 6
+#: How often it is said how far the desk has come, for those who act on it.
+SAID_APART_MS = 5_000
 
 
 class DeskOut(msgspec.Struct, frozen=True):
@@ -33,12 +36,15 @@ class DeskOut(msgspec.Struct, frozen=True):
     ----------
     batch : Batch or None
         For the database.
+    kills : list of Kill
+        What was said of the kill switch.
     records : list of Outgoing
         Dead letters and pulses.
     """
 
     batch: Batch | None
     records: list[Outgoing]
+    kills: list[Kill] = []
 
 
 class DeskWorks:
@@ -92,6 +98,8 @@ class DeskWork:
         self._gap = True
         self._kept_ms: int | None = None
         self._ticked_ms: int | None = None
+        self._said_ms: int | None = None
+        self._said_at_ms = 0
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> DeskOut:
         """Let the desk take records; what is no record of this log is put away."""
@@ -100,6 +108,7 @@ class DeskWork:
         incidents: dict[str, IncidentRow] = {}
         outbox: list[OutboxRow] = []
         ledger: list[LedgerRow] = []
+        kills: list[Kill] = []
         for record in records:
             try:
                 found = self.codec.decode(record.value or b"")
@@ -118,10 +127,13 @@ class DeskWork:
                     incidents[entry.incident_id] = _incident(record.offset, entry, line)
                 if entry.decision is not None:
                     ledger.append(LedgerRow(offset=record.offset, ordinal=ordinal, at_ms=entry.at_ms, kind=f"decided.{entry.decision.action}", body=line))
-            if isinstance(found, Command):
+            if isinstance(found, Command | Kill):
                 # Also what changed nothing: who said what is remembered.
+                verb = found.verb if isinstance(found, Command) else "kill"
                 body = msgspec.json.encode(found)
-                ledger.append(LedgerRow(offset=record.offset, ordinal=len(entries), at_ms=found.at_ms, kind=f"command.{found.verb}", body=body))
+                ledger.append(LedgerRow(offset=record.offset, ordinal=len(entries), at_ms=found.at_ms, kind=f"command.{verb}", body=body))
+            if isinstance(found, Kill):
+                kills.append(found)
             outbox += rows_of(found, entries, self.desk.state_of, settings, offset=record.offset, late_ms=late_ms, now_ms=now_ms)
         self.offset = records[-1].offset + 1
         if not timeline and not ledger:
@@ -135,7 +147,7 @@ class DeskWork:
             outbox=tuple(outbox),
             ledger=tuple(ledger),
         )
-        return DeskOut(batch, letters)
+        return DeskOut(batch, letters, kills)
 
     async def rest(self, now_ms: int) -> DeskOut | None:
         """Tell by the clock on the wall that no bucket closes any more."""
@@ -149,13 +161,19 @@ class DeskWork:
 
     async def write(self, out: DeskOut) -> None:
         """Record in the database, then append what else there is."""
+        for kill in out.kills:
+            # Before what was decided since: who turned it on means everything from then on.
+            await stored(self.works.store.raise_flag, KillSwitch.FLAG, "on" if kill.on else "off", kill.at_ms)
         if out.batch is not None:
             await self._record(out.batch)
         if out.records:
             await self.works.logs.append(out.records)
 
     async def acknowledge(self, now_ms: int, *, last: bool) -> None:
-        """Keep the desk with the offset that it reflects."""
+        """Say how far it has come, and keep the desk with the offset that it reflects."""
+        if self.frontier_ms is not None and self.frontier_ms != self._said_ms and now_ms - self._said_at_ms >= SAID_APART_MS:
+            await stored(self.works.store.raise_flag, Executor.FRONTIER, str(self.frontier_ms), now_ms)
+            self._said_ms, self._said_at_ms = self.frontier_ms, now_ms
         if self._kept_ms is None:
             self._kept_ms = now_ms
         due = now_ms - self._kept_ms >= SNAPSHOTS_APART * self.works.settings.store.snapshot_ms

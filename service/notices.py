@@ -10,7 +10,7 @@ import msgspec
 from rollguard.config import ServiceRules, Settings
 from rollguard.incidents import Command, Entry, IncidentState, LogRecord
 from rollguard.replay import line_of
-from rollguard.responders import Notice
+from rollguard.responders import Intent, Notice
 from rollguard.service.present import TOO_LATE_MS, lateness_of
 from rollguard.store import OutboxRow
 
@@ -124,7 +124,7 @@ def _rollback(entry: Entry, offset: int, ordinal: int) -> OutboxRow:
         dedup_key=f"{plan.service}/{plan.deploy_id}/{','.join(plan.places) or '*'}",
         at_ms=entry.at_ms,
         not_after_ms=entry.at_ms + TOO_LATE_MS,
-        body=msgspec.json.encode({"late_ms": 0, "entry": msgspec.Raw(line_of(entry))}),
+        body=msgspec.json.encode(Intent(plan=plan, approved_by=decision.approved_by, reasons=decision.reasons)),
     )
 
 

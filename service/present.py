@@ -1,9 +1,11 @@
 """The present: stages decide in the past of their log, and nothing is done on a past that is over."""
 
+from rollguard.responders import Executor
+
 __all__ = ["FRESH_MS", "TOO_LATE_MS", "lateness_of"]
 
 #: Data older than this are not acted on, nor is a plan older than that.
-FRESH_MS, TOO_LATE_MS = 60_000, 2 * 60_000
+FRESH_MS, TOO_LATE_MS = Executor.FRESH_MS, 2 * 60_000
 
 
 def lateness_of(frontier_ms: int, now_ms: int) -> int:

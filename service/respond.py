@@ -1,24 +1,26 @@
-"""The responder as a service of the worker: it carries what the desk put into the outbox."""
+"""The responder as a service of the worker: it carries what the desk put into the outbox, to people and to targets."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import msgspec
 import structlog
 from mode import Service
 
 from rollguard.config import Pager as PagerConfig
 from rollguard.config import RollguardError, Settings
-from rollguard.responders import Carrier, Notice, Pager, make_pager
+from rollguard.config import Target as TargetConfig
+from rollguard.incidents import LogCodec, RolledBack
+from rollguard.responders import Carrier, Executor, Pager, Target, make_pager, make_target
+from rollguard.service.changes import Append
 from rollguard.service.notices import LOG
 from rollguard.service.stages import now_ms
-from rollguard.store import LedgerRow, OutboxRow, Store
-from rollguard.streams.kafka import find_secret, pauses
+from rollguard.store import Store
+from rollguard.streams.kafka import Outgoing, find_secret, pauses
 
-__all__ = ["RespondService", "pagers_of"]
+__all__ = ["RespondService", "pagers_of", "targets_of"]
 
 log = structlog.get_logger()
 
@@ -26,6 +28,10 @@ log = structlog.get_logger()
 LOOK_S = 0.5
 #: How often pagers that forget are told again.
 RENEW_MS = 60_000
+#: Rollbacks that may be under way beside each other.
+SIDE_BY_SIDE = 4
+#: What became of rollbacks is told to the desk once more after a start, so far back.
+RECALLED_MS = 24 * 3_600_000
 
 
 def pagers_of(settings: Settings) -> dict[str, Pager]:
@@ -45,25 +51,51 @@ def pagers_of(settings: Settings) -> dict[str, Pager]:
     return found
 
 
+def targets_of(settings: Settings) -> dict[str, Target]:
+    """Make every target of a config.
+
+    Raises
+    ------
+    SecretError
+        If a secret is not where the config says.
+    TargetError
+        If a target can never work.
+    """
+
+    def secret_of(name: str, target: TargetConfig) -> Callable[[], str]:
+        return lambda: find_secret(target.secret or "", f"respond.targets.{name}.secret")
+
+    return {name: make_target(name, target, secret_of(name, target)) for name, target in settings.respond.targets.items()}
+
+
 class RespondService(Service):
-    """Tells people what was decided.
+    """Tells people what was decided, and carries out rollbacks.
 
     Parameters
     ----------
     settings : Settings
     store : Store
     pagers : mapping of str to Pager
+    targets : mapping of str to Target
+    append : callable
+        Appends to our topics, so that the desk learns what became of a rollback.
     owner : str
         Who we are; another name after each start.
     """
 
     mundane_level = "debug"
 
-    def __init__(self, settings: Settings, store: Store, pagers: Mapping[str, Pager], owner: str) -> None:
-        self.store = store
+    def __init__(self, settings: Settings, store: Store, *, pagers: Mapping[str, Pager], targets: Mapping[str, Target], append: Append, owner: str) -> None:
         self.pagers = pagers
-        self.owner = f"{owner}/{os.urandom(4).hex()}"
-        self.carrier = Carrier(store, settings.respond, pagers, now_ms, self.owner)
+        self.targets = targets
+        taken_by = f"{owner}/{os.urandom(4).hex()}"
+        self.carrier = Carrier(store, settings.respond, pagers, now_ms, taken_by)
+
+        async def tell(record: RolledBack) -> None:
+            codec = LogCodec()
+            await append([Outgoing(topic="signals", key=codec.id_of(record).encode(), value=codec.encode(record))])
+
+        self.executor = Executor(store, settings, targets=targets, tell=tell, now_ms=now_ms, taken_by=taken_by)
         super().__init__()
 
     @Service.task
@@ -77,7 +109,6 @@ class RespondService(Service):
                     await asyncio.to_thread(self.carrier.remember)
                     remembered = True
                 taken = await self.carrier.once()
-                await self._expire()
                 if now_ms() - renewed_ms >= RENEW_MS:
                     renewed_ms = now_ms()
                     await self.carrier.renew()
@@ -89,36 +120,40 @@ class RespondService(Service):
             if not taken:
                 await self.sleep(LOOK_S)
 
-    async def _expire(self) -> None:
-        """A rollback that nobody carried out in time is dropped, and a person is told."""
-        for row in await asyncio.to_thread(self.store.overdue, now_ms()):
-            detail = "nothing carried it out within its time: it is dropped, and left to a person"
-            told = LedgerRow(
-                at_ms=now_ms(), kind="rollback.expired", body=msgspec.json.encode({"row": row.id, "incident_id": row.incident_id, "detail": detail})
-            )
-            follow = await asyncio.to_thread(self._told_again, row, detail)
-            await asyncio.to_thread(self.store.settle, row.id, self.owner, "expired", now_ms(), detail=detail, follow=follow, ledger_rows=[told])
+    @Service.task
+    async def _roll_back(self) -> None:
+        await asyncio.gather(self._sweep(), *(self._carry_out() for _ in range(SIDE_BY_SIDE)))
 
-    def _told_again(self, row: OutboxRow, detail: str) -> list[OutboxRow]:
-        """Pages for those who were told of a rollback, that it was not done."""
-        before = [each for each in self.store.outbox(kinds=["page"], incident_id=row.incident_id) if each.at_ms == row.at_ms]
-        found = []
-        for each in before:
-            notice = msgspec.json.decode(each.body, type=Notice)
-            again = msgspec.structs.replace(notice, because=f"the rollback was not carried out: {detail}", decision=None, next=None)
-            found.append(
-                OutboxRow(
-                    id=f"{row.id}/expired/{notice.pager}",
-                    kind="page",
-                    incident_id=row.incident_id,
-                    dedup_key=each.dedup_key,
-                    at_ms=row.at_ms,
-                    body=msgspec.json.encode(again),
-                )
-            )
-        return list({each.id: each for each in found}.values())
+    async def _sweep(self) -> None:
+        """Say what became of rollbacks that nobody carried out, or spoke of again."""
+        waits = pauses()
+        recalled = False
+        while not self.should_stop:
+            try:
+                if not recalled:
+                    await self.executor.recall(now_ms() - RECALLED_MS)
+                    recalled = True
+                await self.executor.sweep()
+                waits = pauses()
+                await self.sleep(LOOK_S)
+            except RollguardError as error:
+                log.error("executor_stands_still", error=str(error))  # noqa: TRY400 - the text says it all
+                await self.sleep(next(waits))
+
+    async def _carry_out(self) -> None:
+        waits = pauses()
+        while not self.should_stop:
+            try:
+                if not await self.executor.once():
+                    await self.sleep(LOOK_S)
+                waits = pauses()
+            except RollguardError as error:
+                log.error("executor_stands_still", error=str(error))  # noqa: TRY400 - the text says it all
+                await self.sleep(next(waits))
 
     async def on_stop(self) -> None:
         """Let go of connections."""
         for pager in self.pagers.values():
             await pager.close()
+        for target in self.targets.values():
+            await target.close()

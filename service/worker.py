@@ -23,7 +23,7 @@ from rollguard.service.detect_work import DetectWorks
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
-from rollguard.service.respond import RespondService, pagers_of
+from rollguard.service.respond import RespondService, pagers_of, targets_of
 from rollguard.service.stages import StageService, now_ms
 from rollguard.store import LedgerRow, Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
@@ -138,7 +138,8 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     appender = _Appender(access)
     services: list[Service] = [*stages, appender]
     if "respond" in parts:
-        services.append(RespondService(settings, store, pagers_of(settings), owner))
+        responder = RespondService(settings, store, pagers=pagers_of(settings), targets=targets_of(settings), append=appender.append, owner=owner)
+        services.append(responder)
     if settings.http.port:
 
         def troubles() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What is so now, by name; the last that was said holds."""
+"""What is so now, by name; what was said last holds, in whatever order it arrives."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["raise_flag", "read"]
 
 
 def raise_flag(connection: Connection, flag: Flag) -> None:
-    """Say what is so."""
+    """Say what was so at a moment; it changes nothing if something later is known."""
     values = {"value": flag.value, "at_ms": flag.at_ms}
-    connection.execute(insert_into(connection)(flags).values(name=flag.name, **values).on_conflict_do_update(index_elements=["name"], set_=values))
+    statement = insert_into(connection)(flags).values(name=flag.name, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values, where=flags.c.at_ms <= flag.at_ms))
 
 
 def read(connection: Connection, name: str) -> Flag | None:

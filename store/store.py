@@ -318,7 +318,7 @@ class Store:
             return outbox.read(connection, kinds=kinds, states=states, incident_id=incident_id, settled_since_ms=settled_since_ms)
 
     def raise_flag(self, name: str, value: str, now_ms: int) -> None:
-        """Say what is so now, as that the kill switch is on."""
+        """Say what is so at a moment, as that the kill switch is on; of what was said later, nothing changes."""
         with self._writing() as connection:
             flags.raise_flag(connection, Flag(name=name, value=value, at_ms=now_ms))
 

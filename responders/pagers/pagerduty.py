@@ -52,8 +52,11 @@ class PagerDuty:
         self._receiver = Receiver(where, pager, secret)
 
     async def send(self, page: Page, *, message_id: str) -> str:
-        """Tell; when it returns, PagerDuty has accepted the event."""
-        return self._taken(await self._receiver.post(f"{self._url}/v2/enqueue", _event(page, self._key, message_id)))
+        """Tell; when it returns, PagerDuty has accepted the event, and the change that was made, where there is one."""
+        said = self._taken(await self._receiver.post(f"{self._url}/v2/enqueue", _event(page, self._key, message_id)))
+        if page.changed:
+            await self.change(summary=page.changed, at_ms=page.at_ms, links=page.links, details={"incident": page.dedup_key, "service": page.service})
+        return said
 
     async def change(self, *, summary: str, at_ms: int, links: Sequence[Link] = (), details: Mapping[str, Any] | None = None) -> str:
         """Tell of a change, as a rollback that was done; nobody is paged.

@@ -1,18 +1,20 @@
 """A deployer of one's own, asked by signed HTTP: what is live, and to go back.
 
-`GET url/current?service=&region=` answers `{"version": ...}`, and may say `"status": "going" | "failed"`. `POST url/rollback` takes the step as JSON, signed
-as Standard Webhooks says, with the step's intent as `webhook-id` and `idempotency-key`: the same intent acts once. 200 or 202 with an object of JSON: it
-was taken. 409: another version is live, and nothing was changed. Another 4xx: it was not done.
+Both calls are POST with a body of JSON, signed as Standard Webhooks says. `url/current` takes `{"service", "region"}` (null: everywhere), answers
+`{"version": ...}`, and may say `"status": "going" | "failed"`. `url/rollback` takes the step, with its intent as `webhook-id` and `idempotency-key`: the same
+intent acts once. 200 or 202 with an object of JSON: it was taken. 409: another version is live, and nothing was changed. Another 4xx: it was not done.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote
 
 import msgspec
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from rollguard.config import Target as TargetConfig
 from rollguard.responders.http import HttpAnswer, HttpBrokenError, call, client, json_headers
@@ -34,31 +36,32 @@ class WebhookTarget:
     where : str
         What errors call it.
     target : rollguard.config.Target
-    secret : str or None
-        whsec_…
+    secret : callable
+        Reads the signing secret, whsec_…
 
     Raises
     ------
-    RefusedError
+    RollguardError
         If it can never work.
     """
 
-    def __init__(self, where: str, target: TargetConfig, secret: str | None) -> None:
+    def __init__(self, where: str, target: TargetConfig, secret: Callable[[], str]) -> None:
         self._where = where
         self._url = (target.url or "").rstrip("/")
         self._within_ms = target.timeout_ms
         self.cas: Literal["native", "read-then-call", "none"] = target.compares
+        key = secret()
         try:
-            self._signer = Webhook(secret or "")
+            self._signer = Webhook(key)
             self._session = client(timeout_ms=target.timeout_ms, ca_file=target.ca_file)
-        except (ValueError, RuntimeError):
-            signer = None
+        except (ValueError, EmptyWebhookSecretError):
+            said = "its secret is none. Expected: whsec_ and at least 24 bytes in base64"
         except OSError as error:
-            raise RefusedError(where, f"ca_file: {(error.strerror or 'no certificate in it').lower()}") from None
+            said = f"ca_file: {(error.strerror or 'no certificate in it').lower()}"
         else:
             return
         # Outside of the handler: what was raised there holds the secret.
-        raise RefusedError(where, f"its secret is none ({signer}). Expected: whsec_ and at least 24 bytes in base64")
+        raise RefusedError(where, said)
 
     async def current(self, step: Step) -> str:
         """Read the version that is live."""
@@ -106,10 +109,10 @@ class WebhookTarget:
         await self._session.aclose()
 
     async def _current(self, step: Step) -> _Current:
-        asked = {"service": step.service, **({} if step.region is None else {"region": step.region})}
-        headers = json_headers(self._signed(f"{step.intent}/current", b""))
+        body = msgspec.json.encode({"service": step.service, "region": step.region})
+        headers = json_headers(self._signed(f"{step.intent}/current", body))
         try:
-            answer = await call(self._session, "GET", f"{self._base(step)}/current", within_ms=self._within_ms, headers=headers, params=asked)
+            answer = await call(self._session, "POST", f"{self._base(step)}/current", within_ms=self._within_ms, body=body, headers=headers)
             problem = "" if answer.status == 200 else answer.shown()
             found = msgspec.json.decode(answer.body, type=_Current) if answer.status == 200 else None
         except HttpBrokenError as error:

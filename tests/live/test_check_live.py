@@ -154,12 +154,12 @@ def test_nobody_at_the_other_end_is_one_line_and_the_rest_is_still_tried(shop: S
 
 
 def test_a_wrong_password_and_a_missing_one_are_told_by_their_keys(shop: Shop) -> None:
-    shop.log_in(password="env:TEST_WRONG")  # noqa: S106 - where it stands
+    shop.log_in(password="env:TEST_WRONG")
     mend = shop.to_mend()
     (what,) = mend
     assert what == f"broker {shop.broker.address('SASL_PLAINTEXT')}"
     assert "wrong user or password" in mend[what]
-    shop.log_in(password="env:NO_SUCH_VARIABLE")  # noqa: S106 - the same
+    shop.log_in(password="env:NO_SUCH_VARIABLE")
     mend = shop.to_mend()
     assert mend == {
         "kafka.sasl_plain_password": "env:NO_SUCH_VARIABLE: there is no such variable. Expected: the variable NO_SUCH_VARIABLE set where Rollguard is started."

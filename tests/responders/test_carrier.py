@@ -137,8 +137,8 @@ def test_a_pager_that_recovers_gets_every_page_in_order(tmp_path: Path) -> None:
     assert first["lines"][0].startswith("hurt: orders in eu-west")
     assert first["lines"][1].startswith("cost: ")
     assert first["lines"][2].startswith("suspects: chg-1 (checkout 2.0) ")
-    assert first["lines"][3] == "to be rolled back: checkout -> 1.0 @ eu-west"
-    assert first["lines"][4].endswith("it is left to you")
+    assert first["lines"][3] == "rolled back now: checkout -> 1.0 @ eu-west; what became of it is told next"
+    assert first["lines"][4] == "to stop all rollbacks: rollguard kill on -c FILE"
     assert second["dedup_key"] == first["dedup_key"]
 
 

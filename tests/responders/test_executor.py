@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from rollguard.incidents import Plan, RolledBack
-from rollguard.responders.executor import FRONTIER, Executor, Rollback
+from rollguard.responders.executor import Executor, Intent
 from rollguard.responders.records import Confirmed, MovedError, Prepared, RefusedError, Step, UnknownError
-from rollguard.responders.switch import FLAG
+from rollguard.responders.switch import KillSwitch
 from rollguard.store import Batch, OutboxRow, Store
 from tests.incidents.scenes import settings_with
 
@@ -151,7 +151,7 @@ def ask(store: Store, number: int, *, places: tuple[str, ...] = ("eu-west",), ap
         at_ms=T0,
         not_after_ms=T0 + 120_000,
         offset=number,
-        body=msgspec.json.encode(Rollback(plan=plan, approved_by=approved_by)),
+        body=msgspec.json.encode(Intent(plan=plan, approved_by=approved_by)),
     )
     epoch = store.claim("desk", "test", T0)
     store.record("desk", epoch, Batch(from_offset=number, to_offset=number + 1, outbox=(row,), gap=True), T0)
@@ -179,19 +179,24 @@ class Life:
         """Look once, dying at a call; how many calls there were."""
         calls = Calls(last)
         self.lives += 1
-        self.store.raise_flag(FRONTIER, str(self.now_ms - 20_000), self.now_ms)
+        self.store.raise_flag(Executor.FRONTIER, str(self.now_ms - 20_000), self.now_ms)
         target = Deployer(self.world, calls, self.troubles)
         executor = Executor(
             Mortal(self.store, calls),  # type: ignore[arg-type]  # behaves as one, until it dies
             SETTINGS,
-            {"all": target},
-            self._tell,
-            lambda: self.now_ms,
-            f"life-{self.lives}",
+            targets={"all": target},
+            tell=self._tell,
+            now_ms=lambda: self.now_ms,
+            taken_by=f"life-{self.lives}",
             sleep=self._sleep,
         )
+
+        async def both() -> None:
+            await executor.sweep()
+            await executor.once()
+
         with suppress(Died):
-            asyncio.run(executor.once())
+            asyncio.run(both())
         return calls.made
 
 
@@ -251,13 +256,13 @@ def assert_safe(store: Store, seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("flag", "value", "words"),
-    [(FLAG, "on", "the kill switch is on"), (FRONTIER, str(T0 - 61_000), "older than a minute")],
+    [(KillSwitch.FLAG, "on", "the kill switch is on"), (Executor.FRONTIER, str(T0 - 61_000), "older than a minute")],
 )
 def test_what_may_not_be_done_any_more_is_not(store: Store, flag: str, value: str, words: str) -> None:
     life = Life(store, World(chance_of(1)))
     row = ask(store, 1)
-    store.raise_flag(FRONTIER, str(T0), T0)
-    executor = Executor(store, SETTINGS, {"all": Deployer(life.world, Calls(None), 0.0)}, life._tell, lambda: T0, "one")
+    store.raise_flag(Executor.FRONTIER, str(T0), T0)
+    executor = Executor(store, SETTINGS, targets={"all": Deployer(life.world, Calls(None), 0.0)}, tell=life._tell, now_ms=lambda: T0, taken_by="one")
     store.raise_flag(flag, value, T0)
     asyncio.run(executor.once())
     assert state(store, row) == "failed"

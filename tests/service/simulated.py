@@ -141,6 +141,9 @@ class SimulatedStore:
             self.cluster.snapshots.setdefault(stage, []).append(Kept(offset=batch.to_offset, state=batch.snapshot, saved_ms=now_ms, damaged=False))
         self.cluster.call()
 
+    def raise_flag(self, *_: object) -> None:
+        self.cluster.call()
+
     def _check(self, stage: str, epoch: int) -> None:
         if self.cluster.epochs.get(stage) != epoch:
             raise StaleError(stage, epoch, self.cluster.epochs.get(stage, 0), "another")

@@ -90,6 +90,6 @@ def test_a_change_with_any_field_wrong_is_a_change_or_a_dead_letter(fields: dict
 
 def test_the_kill_switch_is_a_command_and_a_command_that_is_none_says_what_was_expected() -> None:
     (on,) = out_of(b'{"command": "kill", "on": true}', kind="command")
-    assert LogCodec().decode(on.value or b"") == Kill(on=True)
+    assert LogCodec().decode(on.value or b"") == Kill(on=True, at_ms=1_772_442_000_000)
     (letter,) = out_of(b'{"command": "dance"}', kind="command")
     assert b"Expected" in dict(letter.headers)["detail"]

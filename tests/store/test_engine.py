@@ -131,7 +131,7 @@ def test_a_server_that_cannot_be_reached_can_be_tried_again(address: str) -> Non
         # Bound and not listening: whoever calls is turned away.
         taken.bind(("127.0.0.1", 0))
         there = make_url(address).set(port=taken.getsockname()[1])
-        error = refused(there.render_as_string(), password="planted secret")  # noqa: S106 - none is looked at
+        error = refused(there.render_as_string(), password="planted secret")
     assert error.recoverable
     assert "planted" not in str(error)
     assert "planted" not in repr(error.__cause__)
