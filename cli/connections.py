@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from rich.text import Text
 from sqlalchemy.engine import URL, make_url
 
 from rollguard.config import Http, Layer, RollguardError, Settings, Store, default_text, format_duration, load_layers, printable, read_layer
+from rollguard.responders import KillSwitch
+from rollguard.service import checked_key, pager_of, target_of
 from rollguard.streams.kafka import (
     Access,
     KafkaError,
@@ -111,6 +114,8 @@ async def findings(settings: Settings, store_reached: Callable[[Store], Finding]
             yield each
     yield await asyncio.to_thread(store_reached, settings.store)
     yield port_found(settings.http)
+    for each in responders_found(settings):
+        yield each
 
 
 async def _kafka(settings: Settings, access: Access) -> list[Finding]:
@@ -256,6 +261,29 @@ def port_found(http: Http) -> Finding:
         text = f"{http.host}:{http.port}: {reason}. Stop what listens there (a worker, if one runs), or set http.port."
         return Finding(state="mend", what=what, text=text)
     return Finding(state="ok", what=what, text=f"{http.host}:{http.port} is free")
+
+
+def responders_found(settings: Settings) -> Iterator[Finding]:
+    """Make pagers and targets, without asking them anything, and look for the keys of persons and the kill switch."""
+    respond = settings.respond
+    for name, pager in respond.pagers.items():
+        yield _made(f"pager {name}", f"{pager.kind}; `rollguard page --test` tells it something", partial(pager_of, settings, name))
+    for name, target in respond.targets.items():
+        text = f"{target.kind}, compares: {target.compares}" + ("" if target.compares == "native" else ", so nothing is rolled back without a person")
+        yield _made(f"target {name}", text, partial(target_of, settings, name))
+    for name in respond.people:
+        yield _made(f"person {name}", "has a key", partial(checked_key, settings, name))
+    if respond.kill_switch is not None:
+        why_on = KillSwitch.why_file(Path(respond.kill_switch))
+        yield Finding(state="note" if why_on else "ok", what="kill switch", text=why_on or f"{respond.kill_switch} says off: rollbacks may happen")
+
+
+def _made(what: str, text: str, make: Callable[[], object]) -> Finding:
+    try:
+        make()
+    except RollguardError as error:
+        return Finding(state="mend", what=what, text=str(error))
+    return Finding(state="ok", what=what, text=text)
 
 
 def _to_mend(what: str, error: RollguardError) -> Finding:

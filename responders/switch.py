@@ -31,16 +31,20 @@ class KillSwitch:
 
     def why_on(self) -> str:
         """Why no rollback may happen, in a sentence; empty: it may."""
-        if self.path is not None:
-            try:
-                with self.path.open("rb") as file:
-                    said = file.read(_LONGEST).strip().lower()
-            except OSError as error:
-                return f"the kill switch {self.path} cannot be read ({(error.strerror or str(error)).lower()}), so it counts as on"
-            if said != b"off":
-                return f"the kill switch {self.path} is on: it does not say `off`"
+        if self.path is not None and (said := self.why_file(self.path)):
+            return said
         try:
             flag = self.store.flag(self.FLAG)
         except StoreError as error:
             return f"the kill switch in the database cannot be read, so it counts as on: {error}"
         return "" if flag is None or flag.value == "off" else "the kill switch is on"
+
+    @staticmethod
+    def why_file(path: Path) -> str:
+        """Why a file keeps rollbacks from happening; empty: it does not."""
+        try:
+            with path.open("rb") as file:
+                said = file.read(_LONGEST).strip().lower()
+        except OSError as error:
+            return f"the kill switch {path} cannot be read ({(error.strerror or str(error)).lower()}), so it counts as on"
+        return "" if said == b"off" else f"the kill switch {path} is on: it does not say `off`"

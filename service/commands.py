@@ -16,8 +16,9 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from rollguard.config import RollguardError, Settings, near_match
 from rollguard.incidents import Command, Kill, Verb
+from rollguard.streams.kafka import find_secret
 
-__all__ = ["CommandRefusedError", "command_of", "signed"]
+__all__ = ["CommandRefusedError", "checked_key", "command_of", "signed"]
 
 _ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 _NEEDS_PLAN = ("approve", "reject")
@@ -133,6 +134,21 @@ def _proven(settings: Settings, secrets: Mapping[str, str], by: str, what: str, 
         # "Message timestamp too old" and its like; never what was compared. A ValueError is what it makes of a header that is no signature at all.
         why = str(error) if isinstance(error, WebhookVerificationError) else "headers that cannot be read"
         raise CommandRefusedError(f"{what} of {by}: {why}. Expected: their own signature, not older than five minutes") from None
+
+
+def checked_key(settings: Settings, name: str) -> str:
+    """Read the key of a person, one that they can sign with.
+
+    Raises
+    ------
+    SecretError
+        If it is not where the config says.
+    CommandRefusedError
+        If it is none.
+    """
+    key = find_secret(settings.respond.people[name].secret, f"respond.people.{name}.secret")
+    _webhook(key, name)
+    return key
 
 
 def _webhook(secret: str, by: str) -> Webhook:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 from mode import Service
 
 from rollguard.config import Pager as PagerConfig
 from rollguard.config import RollguardError, Settings
-from rollguard.config import Target as TargetConfig
 from rollguard.incidents import LogCodec, RolledBack
 from rollguard.responders import Carrier, Executor, Pager, Target, make_pager, make_target
 from rollguard.service.changes import Append
@@ -20,7 +19,7 @@ from rollguard.service.stages import now_ms
 from rollguard.store import Store
 from rollguard.streams.kafka import Outgoing, find_secret, pauses
 
-__all__ = ["RespondService", "pagers_of", "targets_of"]
+__all__ = ["RespondService", "pager_of", "pagers_of", "target_of"]
 
 log = structlog.get_logger()
 
@@ -35,37 +34,36 @@ RECALLED_MS = 24 * 3_600_000
 
 
 def pagers_of(settings: Settings) -> dict[str, Pager]:
-    """Make every pager of a config, and the log, which is always there.
+    """Make every pager of a config, and the log, which is always there; see `pager_of`."""
+    return {LOG: make_pager(LOG, PagerConfig(kind="log"), None), **{name: pager_of(settings, name) for name in settings.respond.pagers}}
+
+
+def pager_of(settings: Settings, name: str) -> Pager:
+    """Make a pager of a config.
 
     Raises
     ------
     SecretError
-        If a secret is not where the config says.
+        If its secret is not where the config says.
     PageError
-        If a pager can never work.
+        If it can never work.
     """
-    found: dict[str, Pager] = {LOG: make_pager(LOG, PagerConfig(kind="log"), None)}
-    for name, pager in settings.respond.pagers.items():
-        secret = None if pager.secret is None else find_secret(pager.secret, f"respond.pagers.{name}.secret")
-        found[name] = make_pager(name, pager, secret)
-    return found
+    pager = settings.respond.pagers[name]
+    return make_pager(name, pager, None if pager.secret is None else find_secret(pager.secret, f"respond.pagers.{name}.secret"))
 
 
-def targets_of(settings: Settings) -> dict[str, Target]:
-    """Make every target of a config.
+def target_of(settings: Settings, name: str) -> Target:
+    """Make a target of a config.
 
     Raises
     ------
     SecretError
-        If a secret is not where the config says.
+        If its secret is not where the config says.
     TargetError
-        If a target can never work.
+        If it can never work.
     """
-
-    def secret_of(name: str, target: TargetConfig) -> Callable[[], str]:
-        return lambda: find_secret(target.secret or "", f"respond.targets.{name}.secret")
-
-    return {name: make_target(name, target, secret_of(name, target)) for name, target in settings.respond.targets.items()}
+    target = settings.respond.targets[name]
+    return make_target(name, target, lambda: find_secret(target.secret or "", f"respond.targets.{name}.secret"))
 
 
 class RespondService(Service):

@@ -18,12 +18,13 @@ from mode import OneForOneSupervisor, Service
 
 from rollguard.config import Settings
 from rollguard.service.changes import faust_app
+from rollguard.service.commands import checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
-from rollguard.service.respond import RespondService, pagers_of, targets_of
+from rollguard.service.respond import RespondService, pagers_of, target_of
 from rollguard.service.stages import StageService, now_ms
 from rollguard.store import LedgerRow, Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
@@ -138,7 +139,14 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     appender = _Appender(access)
     services: list[Service] = [*stages, appender]
     if "respond" in parts:
-        responder = RespondService(settings, store, pagers=pagers_of(settings), targets=targets_of(settings), append=appender.append, owner=owner)
+        responder = RespondService(
+            settings,
+            store,
+            pagers=pagers_of(settings),
+            targets={name: target_of(settings, name) for name in settings.respond.targets},
+            append=appender.append,
+            owner=owner,
+        )
         services.append(responder)
     if settings.http.port:
 
@@ -157,7 +165,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     # Before Faust begins: it would create a topic that is missing, where brokers allow that, as they please.
     asyncio.run(_await_topics(access, (*topics, settings.changes.topic, *(topic.name for topic in own))))
     tune_memory()
-    people = {name: find_secret(person.secret, f"respond.people.{name}.secret") for name, person in settings.respond.people.items()}
+    people = {name: checked_key(settings, name) for name in settings.respond.people}
 
     async def refused(letter: Outgoing) -> None:
         """Remember that somebody wanted something they may not."""
