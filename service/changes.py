@@ -7,6 +7,7 @@ agent is away for seconds.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from tempfile import gettempdir
 from typing import Any, Literal
 
 import faust
@@ -85,6 +86,8 @@ def faust_app(settings: Settings, access: Access, append: Append, secrets: Mappi
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
+        # It makes this folder on start, and keeps nothing in it, since there are no tables: never where we happen to be started.
+        datadir=f"{gettempdir()}/rollguard-faust",
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,
