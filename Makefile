@@ -1,5 +1,5 @@
 # What a person runs. A bare machine needs make and a Python of 3.11 or newer; everything else is set up here.
-#   make demo    make test    make test-live    make lint    make setup    make lock    make wheel-test    make clean
+#   make demo    make test    make test-live    make e2e    make lint    make setup    make lock    make wheel-test    make clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -15,7 +15,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.1
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-live lint format demo lock wheel-test clean
+.PHONY: help setup test test-live e2e lint format demo lock wheel-test clean
 
 help:
 	@sed -n '1,2p' Makefile | sed 's/^# *//'
@@ -37,6 +37,10 @@ test: setup
 # On a real Kafka and a real PostgreSQL, the long ones too; prints what each measured.
 test-live: setup
 	@$(BIN)/pytest tests/live tests/service -m "live_long or not live_long"
+
+# The closed loop: the example shop, Kafka, Alertmanager and a worker. About ten minutes.
+e2e: setup
+	@$(BIN)/pytest tests/live/test_shop.py -m live_long
 
 lint: setup
 	@.ci/lint

@@ -56,7 +56,8 @@ class Deployer:
     def deployed_long_ago(self, at_ms: int) -> None:
         """Say that what is live now was deployed at a time."""
         for service, region in self.world.live:
-            self._say(f"old-{service}", service, region, None, self.world.live[service, region], {"author": "erin", "approvals": 2}, at_ms, at_ms + 60_000)
+            record = self._record(f"old-{service}", service, region, None, self.world.live[service, region])
+            self.announce(record | {"author": "erin", "approvals": 2, "started_at": _stamp(at_ms), "finished_at": _stamp(at_ms + 60_000)})
 
     async def _deploy(self, request: web.Request) -> web.Response:
         """Deploy a version: `{"service", "version", "regions", "author", ...}`; what else there is stands in the record of the change."""
@@ -106,30 +107,23 @@ class Deployer:
 
     def _start(self, deploy_id: str, service: str, region: str, version: str, more: Mapping[str, Any]) -> None:
         """Begin a roll-out: live right away, finished a little later."""
-        before, started_ms = self.world.live[service, region], time.time_ns() // 1_000_000
+        record = self._record(deploy_id, service, region, self.world.live[service, region], version) | dict(more)
         self.world.live[service, region] = version
-        self._say(deploy_id, service, region, before, version, more, started_ms, None)
+        started_ms = time.time_ns() // 1_000_000
+        self.announce(record | {"started_at": _stamp(started_ms)})
 
         async def finish() -> None:
             await asyncio.sleep(TAKES_S)
-            self._say(deploy_id, service, region, before, version, more, started_ms, time.time_ns() // 1_000_000)
+            self.announce(record | {"started_at": _stamp(started_ms), "finished_at": _stamp(time.time_ns() // 1_000_000)})
 
         task = asyncio.ensure_future(finish())
         self._going.add(task)
         task.add_done_callback(self._going.discard)
 
-    def _say(
-        self,
-        deploy_id: str,
-        service: str,
-        region: str,
-        before: str | None,
-        version: str,
-        more: Mapping[str, Any],
-        started_ms: int,
-        finished_ms: int | None,
-    ) -> None:
-        record = {
+    @staticmethod
+    def _record(deploy_id: str, service: str, region: str, before: str | None, version: str) -> dict[str, Any]:
+        """What is said of a change, but for its times."""
+        return {
             "deploy_id": deploy_id,
             "service": service,
             "region": region,
@@ -137,11 +131,8 @@ class Deployer:
             "change_kind": "code",
             "from_version": before,
             "version": version,
-            "started_at": _stamp(started_ms),
-            "finished_at": None if finished_ms is None else _stamp(finished_ms),
             "rollback": {"supported": before is not None, "to_version": before},
         }
-        self.announce(record | dict(more))
 
     @staticmethod
     def _regions(asked: Mapping[str, Any]) -> list[str]:

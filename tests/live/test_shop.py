@@ -180,3 +180,58 @@ def test_a_bad_version_is_found_paged_and_rolled_back_and_the_recovery_is_proven
         assert [kinds.count(kind) for kind in ("decided.rollback", "rollback.intent", "rollback.done")] == [1, 1, 1]
         assert paged_s <= PAGED_S
         assert back_s <= ROLLED_BACK_S
+
+
+def test_a_provider_that_fails_is_paged_and_nothing_is_rolled_back(
+    broker: Broker, alertmanager: Alertmanager, names: Names, tmp_path: Path, figure: Figure
+) -> None:
+    with running(broker, alertmanager, names, tmp_path) as loop:
+        # Somebody deploys something harmless right before.
+        loop.deploy("storefront", "1.1", regions=["eu-west"])
+        time.sleep(30.0)
+        httpx.post(f"{loop.urls['payments']}/provider", json={"fails": 0.5}, trust_env=False).raise_for_status()
+        failed_s = time.monotonic()
+        until(lambda: "decided.page" in loop.kinds(), "a page", PAGED_S)
+        alertmanager.told(loop.incidents()[0]["incident_id"], "firing", PAGED_S)
+        figure(f"paged {time.monotonic() - failed_s:.0f} s after the provider began to fail")
+        # Longer than a rollback of the bad version took.
+        time.sleep(ROLLED_BACK_S)
+        assert loop.calls == []
+        assert not [kind for kind in loop.kinds() if "rollback" in kind]
+        assert all(incident["verdict"] != "guilty" for incident in loop.incidents())
+        assert loop.live("storefront", "eu-west") == "1.1"
+
+
+def test_a_plan_that_needs_two_persons_waits_for_the_second_and_then_acts(
+    broker: Broker, alertmanager: Alertmanager, names: Names, tmp_path: Path, figure: Figure
+) -> None:
+    with running(broker, alertmanager, names, tmp_path) as loop:
+        loop.deploy("checkout", "2.0", regions=["eu-west"])
+
+        def waiting() -> list[tuple[str, str]]:
+            with loop.store() as store:
+                lines = [msgspec.json.decode(row.line) for row in store.timeline()]
+            decided = [(line["incident_id"], line["decision"]) for line in lines if line.get("decision")]
+            return [(incident, decision["plan"]["hash"]) for incident, decision in decided if decision.get("plan") and decision.get("needs") == 2]
+
+        until(lambda: waiting() != [], "a plan that waits for two", PAGED_S)
+        incident, plan = waiting()[0]
+        told = alertmanager.told(incident, "firing", PAGED_S)
+        assert plan in str(told) or plan in str(alertmanager.alerts(incident))
+        for _ in range(2):
+            # Twice the same person is one person.
+            loop.say("incidents", "approve", incident, "--plan", plan, "--as", "dana", key="DANA_KEY")
+        until(lambda: loop.kinds().count("command.approve") == 2, "what dana said")
+        # A name that is not theirs to use is heard by nobody.
+        loop.say("incidents", "approve", incident, "--plan", plan, "--as", "erin", key="FRANK_KEY")
+        until(lambda: "command.refused" in loop.kinds(), "what was refused")
+        time.sleep(15.0)
+        assert loop.calls == []
+        loop.say("incidents", "approve", incident, "--plan", plan, "--as", "erin", key="ERIN_KEY")
+        second_s = time.monotonic()
+        until(lambda: loop.live("checkout", "eu-west") == "1.0", "the version before it", ROLLED_BACK_S)
+        figure(f"rolled back {time.monotonic() - second_s:.0f} s after the second person")
+        until(lambda: "rollback.done" in loop.kinds(), "a rollback that is confirmed")
+        (intent,) = [msgspec.json.decode(entry.body) for entry in loop.ledger() if entry.kind == "rollback.intent"]
+        assert intent["approved_by"] == ["dana", "erin"]
+        assert len(loop.calls) == 1
