@@ -9,9 +9,10 @@ from rollguard import __version__
 from rollguard.cli.affecting import affected
 from rollguard.cli.calibrating import calibrate
 from rollguard.cli.checking import check
-from rollguard.cli.commanding import kill, mute
+from rollguard.cli.commanding import allow, kill, mute
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
+from rollguard.cli.gating import gate
 from rollguard.cli.interrupts import interrupts_never_lost
 from rollguard.cli.ledger import ledger
 from rollguard.cli.listing import incidents
@@ -58,6 +59,8 @@ app.command(name="demo")(demo)
 app.command(name="worker")(worker)
 app.command(name="produce")(produce)
 app.add_typer(incidents)
+app.command(name="gate")(gate)
+app.command(name="allow")(allow)
 app.command(name="mute")(mute)
 app.command(name="kill")(kill)
 app.command(name="page")(page)

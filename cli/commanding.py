@@ -18,7 +18,7 @@ from rollguard.responders import KillSwitch
 from rollguard.service import open_store, signed
 from rollguard.streams.kafka import Access, find_secret, own_topics, quiet_client_logs
 
-__all__ = ["ack", "approve", "judge", "kill", "mute", "reject", "resolve"]
+__all__ = ["ack", "allow", "approve", "judge", "kill", "mute", "reject", "resolve"]
 
 Which = Annotated[str, typer.Argument(help="Id of the incident, as `rollguard incidents` shows it.", metavar="INCIDENT")]
 Who = Annotated[str, typer.Option("--as", help="Who you are, by name in respond.people.", metavar="NAME")]
@@ -107,6 +107,24 @@ def mute(
         raise UsageError(f"--for {span}: {error}. Expected: a span of time, as 30m.") from None
     until_ms = round(datetime.now(UTC).timestamp() * 1000) + span_ms
     _say(settings, who, secret, {"command": "mute", "service": service, "until_ms": until_ms, "reason": reason})
+
+
+def allow(
+    service: Annotated[str, typer.Argument(help="The service that is deployed.", metavar="SERVICE")],
+    version: Annotated[str, typer.Argument(help="The version that may go on.", metavar="VERSION")],
+    *,
+    config: ConfigToRun,
+    who: Who,
+    secret: Secret = KEY,
+    reason: Reason = "",
+) -> None:
+    """Say that a version may go on to the next region, as far as you are concerned; `rollguard gate` counts who said so. An author does not count.
+
+        rollguard allow checkout 2.1 --as erin -c shop.yaml
+
+    Exit codes: 0 said; 1 Kafka did not take it; 2 wrong usage or config.
+    """
+    _say(live_settings(config), who, secret, {"command": "allow", "service": service, "version": version, "reason": reason})
 
 
 def kill(

@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from rollguard.config.values import MINUTE_MS, SECOND_MS, LongSpan, Moment, Name, Secret, Section, Text, Url, Urls
 
-__all__ = ["Pager", "Person", "Planned", "Respond", "Storm", "Target", "folded"]
+__all__ = ["Gate", "Pager", "Person", "Planned", "Respond", "Storm", "Target", "folded"]
 
 
 def folded(name: str) -> str:
@@ -103,6 +103,19 @@ class Storm(Section):
     """Milliseconds."""
 
 
+class Gate(Section):
+    """What a version needs before it goes on to the next place."""
+
+    one_region: Annotated[StrictInt, Field(ge=0, le=5)] = 1
+    """Approvals of one that reaches one region."""
+    everywhere: Annotated[StrictInt, Field(ge=0, le=5)] = 2
+    """Approvals of one that reaches more, or of which it is not said."""
+    bake_ms: LongSpan = Field(default=10 * MINUTE_MS, alias="bake")
+    """Wait, until it has been in the region before for so long; milliseconds."""
+    blind_ms: LongSpan = Field(default=2 * MINUTE_MS, alias="blind")
+    """Wait, while what is known is older than so many milliseconds."""
+
+
 class Respond(Section):
     """Pages, rollbacks, and the friction between them."""
 
@@ -136,3 +149,4 @@ class Respond(Section):
     """No rollback happens then, but one that two persons have approved."""
     planned: tuple[Planned, ...] = ()
     """What happens then was meant to: nobody is paged about these services, and nothing is rolled back."""
+    gate: Gate = Gate()

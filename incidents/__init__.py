@@ -4,6 +4,7 @@ from rollguard.incidents.blame import probability_without
 from rollguard.incidents.cdevents import change_sightings, sightings
 from rollguard.incidents.changes import ChangeRefusedError
 from rollguard.incidents.desk import Desk
+from rollguard.incidents.gate import GateAnswer, GateQuestion, Release, answered, learnt, release_of
 from rollguard.incidents.log import LogCodec, LogError, LogRecord
 from rollguard.incidents.records import ChangeSeen, Command, Decision, Entry, IncidentState, Kill, Plan, Pulse, Rollback, RolledBack, Suspect, Verb
 
@@ -14,6 +15,8 @@ __all__ = [
     "Decision",
     "Desk",
     "Entry",
+    "GateAnswer",
+    "GateQuestion",
     "IncidentState",
     "Kill",
     "LogCodec",
@@ -21,11 +24,15 @@ __all__ = [
     "LogRecord",
     "Plan",
     "Pulse",
+    "Release",
     "Rollback",
     "RolledBack",
     "Suspect",
     "Verb",
+    "answered",
     "change_sightings",
+    "learnt",
     "probability_without",
+    "release_of",
     "sightings",
 ]

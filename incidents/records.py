@@ -29,7 +29,7 @@ ChangeKind = Literal["code", "config", "flag", "migration", "infra"]
 Verdict = Literal["guilty", "no_change", "inconclusive"]
 Action = Literal["page", "rollback", "hold", "observe"]
 #: What a person may say of an incident, or of a service.
-Verb = Literal["ack", "approve", "reject", "judge", "resolve", "mute"]
+Verb = Literal["ack", "approve", "reject", "judge", "resolve", "mute", "allow"]
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
@@ -163,7 +163,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     culprit : str or None
         Of a judgement: the change that did it; "none": no change did; "false-alarm": nothing was wrong.
     service : str or None
-        Of a mute: the service that is not paged about; None: any.
+        Of a mute: the service that is not paged about; None: any. Of an allow: whose version may go on.
+    version : str
+        Of an allow.
     until_ms : int
         Of a mute.
     reason : str
@@ -177,6 +179,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     plan: str = ""
     culprit: str | None = None
     service: str | None = None
+    version: str = ""
     until_ms: int = 0
     reason: str = ""
 

@@ -4,6 +4,7 @@ from rollguard.service.changes import records_of
 from rollguard.service.commands import checked_key, signed
 from rollguard.service.desk_work import DeskWork, DeskWorks
 from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
+from rollguard.service.gating import ask_gate
 from rollguard.service.ingest_work import IngestWork, IngestWorks
 from rollguard.service.logs import set_up_logs
 from rollguard.service.present import lateness_of
@@ -19,6 +20,7 @@ __all__ = [
     "IngestWork",
     "IngestWorks",
     "Part",
+    "ask_gate",
     "checked_key",
     "lateness_of",
     "open_store",

@@ -48,6 +48,7 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     plan: str = ""
     culprit: str | None = None
     service: str | None = None
+    version: str = ""
     until_ms: int = 0
     reason: str = ""
 
@@ -112,7 +113,9 @@ def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, hea
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandRefusedError(f'{error}. Expected: {{"command": "kill", "on": true}}, or what `rollguard incidents ack` and its like write') from None
     message_id, signed_ms = _proven(settings, secrets, said.by, said.verb, value=value, headers=headers)
-    if not said.incident_id and said.verb != "mute":
+    if said.verb == "allow" and not (said.service and said.version):
+        raise CommandRefusedError(f"allow of {said.by}: what? Expected: service and version")
+    if not said.incident_id and said.verb not in {"mute", "allow"}:
         raise CommandRefusedError(f"{said.verb} of {said.by}: of which incident? Expected: incident_id")
     if said.verb in _NEEDS_PLAN and not said.plan:
         raise CommandRefusedError(f"{said.verb} of {said.by}: of which plan? Expected: its hash, as the page and `rollguard incidents --json` have it")

@@ -10,9 +10,10 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import Settings
 from rollguard.detectors import Tick
-from rollguard.incidents import Command, Desk, Entry, Kill, LogCodec, LogError, Pulse
+from rollguard.incidents import ChangeSeen, Command, Desk, Entry, Kill, LogCodec, LogError, Pulse
 from rollguard.replay import line_of
 from rollguard.responders import Executor, KillSwitch
+from rollguard.service.gating import remember
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
 from rollguard.service.notices import rows_of
@@ -38,6 +39,8 @@ class DeskOut(msgspec.Struct, frozen=True):
         For the database.
     kills : list of Kill
         What was said of the kill switch.
+    releases : list
+        What was said of versions, for the gate.
     records : list of Outgoing
         Dead letters and pulses.
     """
@@ -45,6 +48,7 @@ class DeskOut(msgspec.Struct, frozen=True):
     batch: Batch | None
     records: list[Outgoing]
     kills: list[Kill] = []
+    releases: list[ChangeSeen | Command] = []
 
 
 class DeskWorks:
@@ -109,6 +113,7 @@ class DeskWork:
         outbox: list[OutboxRow] = []
         ledger: list[LedgerRow] = []
         kills: list[Kill] = []
+        releases: list[ChangeSeen | Command] = []
         for record in records:
             try:
                 found = self.codec.decode(record.value or b"")
@@ -132,13 +137,15 @@ class DeskWork:
                 verb = found.verb if isinstance(found, Command) else "kill"
                 body = msgspec.json.encode(found)
                 ledger.append(LedgerRow(offset=record.offset, ordinal=len(entries), at_ms=found.at_ms, kind=f"command.{verb}", body=body))
+            if isinstance(found, ChangeSeen | Command):
+                releases.append(found)
             if isinstance(found, Kill):
                 kills.append(found)
             outbox += rows_of(found, entries, self.desk.state_of, settings, offset=record.offset, late_ms=late_ms, now_ms=now_ms)
         self.offset = records[-1].offset + 1
         if not timeline and not ledger:
             # Most records come to nothing; the next batch speaks of them too.
-            return DeskOut(None, letters)
+            return DeskOut(None, letters, kills, releases)
         batch = Batch(
             from_offset=self._recorded,
             to_offset=self.offset,
@@ -147,7 +154,7 @@ class DeskWork:
             outbox=tuple(outbox),
             ledger=tuple(ledger),
         )
-        return DeskOut(batch, letters, kills)
+        return DeskOut(batch, letters, kills, releases)
 
     async def rest(self, now_ms: int) -> DeskOut | None:
         """Tell by the clock on the wall that no bucket closes any more."""
@@ -164,6 +171,8 @@ class DeskWork:
         for kill in out.kills:
             # Before what was decided since: who turned it on means everything from then on.
             await stored(self.works.store.raise_flag, KillSwitch.FLAG, "on" if kill.on else "off", kill.at_ms)
+        if out.releases:
+            await stored(remember, self.works.store, out.releases, self.works.now_ms())
         if out.batch is not None:
             await self._record(out.batch)
         if out.records:

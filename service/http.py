@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 
+import msgspec
 import uvicorn
 from mode import Service
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -13,12 +15,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from rollguard.config import Http
+from rollguard.config import Http, RollguardError
+from rollguard.incidents import GateAnswer, GateQuestion
 
 __all__ = ["HttpService", "routes"]
 
 
-def routes(registry: CollectorRegistry, troubles: Callable[[], dict[str, str]]) -> Starlette:
+#: What a pipeline sees that looks at nothing but the status.
+_STATUS = {"pass": 200, "wait": 503, "block": 409}
+
+
+def routes(registry: CollectorRegistry, troubles: Callable[[], dict[str, str]], gate: Callable[[GateQuestion], GateAnswer]) -> Starlette:
     """Make the routes.
 
     Parameters
@@ -26,6 +33,8 @@ def routes(registry: CollectorRegistry, troubles: Callable[[], dict[str, str]]) 
     registry : CollectorRegistry
     troubles : callable
         What keeps each stage from working now, by its name; empty: it is ready.
+    gate : callable
+        Answers a pipeline; asks the database.
     """
 
     async def metrics(request: Request) -> Response:  # noqa: ARG001 - what Starlette gives
@@ -38,7 +47,21 @@ def routes(registry: CollectorRegistry, troubles: Callable[[], dict[str, str]]) 
         found = troubles()
         return JSONResponse({"ready": not found, "troubles": found}, status_code=503 if found else 200)
 
-    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)])
+    async def may_go_on(request: Request) -> Response:
+        given = request.query_params
+        if not given.get("service") or not given.get("version"):
+            error = "of what? Expected: /gate?service=NAME&version=VERSION, and region=REGION and author=NAME as they are known"
+            return JSONResponse({"error": error}, status_code=400)
+        asked = GateQuestion(service=given["service"], version=given["version"], region=given.get("region"), authors=tuple(given.getlist("author")))
+        try:
+            found = await asyncio.to_thread(gate, asked)
+        except RollguardError as error:
+            found = GateAnswer(answer="wait", reasons=(f"nobody knows: {error}",), needs=0, has=0)
+        headers = {"retry-after": "30"} if found.answer == "wait" else {}
+        return Response(msgspec.json.encode(found), status_code=_STATUS[found.answer], media_type="application/json", headers=headers)
+
+    paths = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/gate": may_go_on}
+    return Starlette(routes=[Route(path, answer) for path, answer in paths.items()])
 
 
 class _Server(uvicorn.Server):

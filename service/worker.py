@@ -21,6 +21,7 @@ from rollguard.service.changes import faust_app
 from rollguard.service.commands import checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
+from rollguard.service.gating import ask_gate
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
@@ -153,7 +154,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         def troubles() -> dict[str, str]:
             return {stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}
 
-        services.append(HttpService(settings.http, routes(metrics.registry, troubles)))
+        services.append(HttpService(settings.http, routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()))))
     log.info(
         "worker_starts",
         owner=owner,

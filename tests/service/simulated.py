@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from rollguard.store import Batch, Kept, StaleError
+from rollguard.store import Batch, Flag, Kept, StaleError
 from rollguard.streams.kafka import Bounds, LostError, Outgoing, Shell, Works
 
 #: Between two cycles of a process.
@@ -28,6 +28,7 @@ class Cluster:
         self.logs: dict[TopicPartition, list[ConsumerRecord]] = {TopicPartition(topic, n): [] for topic, count in topics.items() for n in range(count)}
         self.commits: dict[tuple[str, TopicPartition], tuple[int, str]] = {}
         self.snapshots: dict[str, list[Kept]] = {}
+        self.flags: dict[str, Flag] = {}
         self.epochs: dict[str, int] = {}
         self.applied: dict[str, int] = {}
         self.rows: list[Any] = []
@@ -141,8 +142,13 @@ class SimulatedStore:
             self.cluster.snapshots.setdefault(stage, []).append(Kept(offset=batch.to_offset, state=batch.snapshot, saved_ms=now_ms, damaged=False))
         self.cluster.call()
 
-    def raise_flag(self, *_: object) -> None:
+    def raise_flag(self, name: str, value: str, now_ms: int) -> None:
         self.cluster.call()
+        self.cluster.flags[name] = Flag(name=name, value=value, at_ms=now_ms)
+
+    def flag(self, name: str) -> Flag | None:
+        self.cluster.call()
+        return self.cluster.flags.get(name)
 
     def _check(self, stage: str, epoch: int) -> None:
         if self.cluster.epochs.get(stage) != epoch:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollguard.config import Layer, default_text, load_layers
+from rollguard.incidents import GateAnswer, GateQuestion
 from rollguard.service.http import routes
 from rollguard.service.metrics import Metrics
 
 SETTINGS = load_layers([Layer(default_text(), "default.yaml")])
 
 
-def ask(path: str, troubles: dict[str, str] | None = None) -> httpx.Response:
-    app = routes(Metrics(SETTINGS).registry, lambda: troubles or {})
+def nobody(asked: GateQuestion) -> GateAnswer:
+    raise AssertionError(f"nobody asks {asked}")
+
+
+def ask(path: str, troubles: dict[str, str] | None = None, gate: Callable[[GateQuestion], GateAnswer] = nobody) -> httpx.Response:
+    app = routes(Metrics(SETTINGS).registry, lambda: troubles or {}, gate)
 
     async def whole() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://worker") as client:
