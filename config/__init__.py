@@ -30,7 +30,7 @@ from rollguard.config.model import (
 )
 from rollguard.config.moments import ms_of, rfc3339
 from rollguard.config.places import split_holidays
-from rollguard.config.response import Gate, Pager, Person, Planned, Respond, Storm, Target, folded
+from rollguard.config.response import Gate, Heartbeat, Pager, Person, Planned, Respond, Storm, Target, folded
 from rollguard.config.values import Kind, Worse
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Epoch",
     "FieldPath",
     "Gate",
+    "Heartbeat",
     "Http",
     "Kafka",
     "Kind",

@@ -14,7 +14,7 @@ __all__ = ["contradictions"]
 
 #: What each kind of pager and target needs, and what else means something to it.
 _PAGER_NEEDS = {"pagerduty": ("secret",), "alertmanager": ("url",), "slack": ("secret",), "webhook": ("url", "secret"), "apprise": ("secret",), "log": ()}
-_PAGER_KEYS = {"alertmanager": ("secret", "labels"), "pagerduty": ("url",)}
+_PAGER_KEYS = {"alertmanager": ("secret", "labels"), "pagerduty": ("url", "webhook_secret")}
 _TARGET_NEEDS = {"kubernetes": ("url", "secret"), "argo_rollouts": ("url", "secret"), "webhook": ("url", "secret"), "command": ("argv",)}
 _TARGET_KEYS = {
     "kubernetes": ("namespace", "name", "container"),

@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from rollguard.config.values import MINUTE_MS, SECOND_MS, LongSpan, Moment, Name, Secret, Section, Text, Url, Urls
 
-__all__ = ["Gate", "Pager", "Person", "Planned", "Respond", "Storm", "Target", "folded"]
+__all__ = ["Gate", "Heartbeat", "Pager", "Person", "Planned", "Respond", "Storm", "Target", "folded"]
 
 
 def folded(name: str) -> str:
@@ -29,6 +29,8 @@ class Pager(Section):
     """Where it is reached; of Alertmanager every peer."""
     secret: Secret | None = None
     """PagerDuty: the routing key. Slack and Apprise: the whole URL, since it is a secret. Webhook: the signing secret, whsec_… Alertmanager: a bearer token."""
+    webhook_secret: Secret | None = None
+    """PagerDuty: of a V3 webhook subscription to /pagerduty, by which what is acknowledged there is known here; None: it is not."""
     ca_file: Text | None = None
     """Certificates of the authorities that are trusted; None: the system's."""
     labels: dict[Name, Text] = {}
@@ -103,6 +105,15 @@ class Storm(Section):
     """Milliseconds."""
 
 
+class Heartbeat(Section):
+    """Somebody outside who notices when Rollguard falls silent."""
+
+    secret: Secret | None = None
+    """The URL that is asked (POST) after each probe that has come through; None: nobody is told."""
+    every_ms: LongSpan = Field(default=MINUTE_MS, alias="every")
+    """Milliseconds."""
+
+
 class Gate(Section):
     """What a version needs before it goes on to the next place."""
 
@@ -150,3 +161,4 @@ class Respond(Section):
     planned: tuple[Planned, ...] = ()
     """What happens then was meant to: nobody is paged about these services, and nothing is rolled back."""
     gate: Gate = Gate()
+    heartbeat: Heartbeat = Heartbeat()

@@ -6,7 +6,7 @@ from rollguard.incidents.changes import ChangeRefusedError
 from rollguard.incidents.desk import Desk
 from rollguard.incidents.gate import GateAnswer, GateQuestion, Release, answered, learnt, release_of
 from rollguard.incidents.log import LogCodec, LogError, LogRecord
-from rollguard.incidents.records import ChangeSeen, Command, Decision, Entry, IncidentState, Kill, Plan, Pulse, Rollback, RolledBack, Suspect, Verb
+from rollguard.incidents.records import ChangeSeen, Command, Decision, Entry, IncidentState, Kill, Plan, Probe, Pulse, Rollback, RolledBack, Suspect, Verb
 
 __all__ = [
     "ChangeRefusedError",
@@ -23,6 +23,7 @@ __all__ = [
     "LogError",
     "LogRecord",
     "Plan",
+    "Probe",
     "Pulse",
     "Release",
     "Rollback",

@@ -34,6 +34,7 @@ from rollguard.incidents.records import (
     IncidentState,
     Kill,
     Plan,
+    Probe,
     Pulse,
     Rollback,
     RolledBack,
@@ -111,6 +112,9 @@ class Desk:
                     self._undone(record, out)
                 case Command():
                     self._hear(record, out)
+                case Probe():
+                    # It speaks of us, and not of the shop.
+                    pass
                 case Kill():
                     self.history.kill_switch = record.on
         return out

@@ -9,11 +9,11 @@ import numpy as np
 
 from rollguard.config import RollguardError
 from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
-from rollguard.incidents.records import ChangeSeen, Command, Kill, Pulse, RolledBack
+from rollguard.incidents.records import ChangeSeen, Command, Kill, Probe, Pulse, RolledBack
 
 __all__ = ["LogCodec", "LogError", "LogRecord"]
 
-LogRecord = ChangeSeen | Command | Kill | Pulse | RolledBack | Signal | Tick
+LogRecord = ChangeSeen | Command | Kill | Probe | Pulse | RolledBack | Signal | Tick
 
 #: Lists of names that are remembered, so that ticks share them; more would be a log that is not ours.
 MOST_NAMES = 4096
@@ -70,6 +70,10 @@ class _Pulse(msgspec.Struct, frozen=True, kw_only=True, tag="pulse", tag_field="
     it: Pulse
 
 
+class _Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe", tag_field="record"):
+    it: Probe
+
+
 class _Command(msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="record"):
     it: Command
 
@@ -80,9 +84,9 @@ class _RolledBack(msgspec.Struct, frozen=True, kw_only=True, tag="rolled_back", 
 
 #: How a record stands in the log that is written as it is.
 _TAGGED: dict[type, Callable[..., msgspec.Struct]] = {
-    ChangeSeen: _Change, Command: _Command, Kill: _Kill, Pulse: _Pulse, RolledBack: _RolledBack, Signal: _Signal,
+    ChangeSeen: _Change, Command: _Command, Kill: _Kill, Probe: _Probe, Pulse: _Pulse, RolledBack: _RolledBack, Signal: _Signal,
 }  # fmt: skip
-_DECODER = msgspec.msgpack.Decoder(_Tick | _Signal | _Change | _Command | _Kill | _Pulse | _RolledBack)
+_DECODER = msgspec.msgpack.Decoder(_Tick | _Signal | _Change | _Command | _Kill | _Probe | _Pulse | _RolledBack)
 _SERIES = msgspec.msgpack.Decoder(tuple[SeriesName, ...])
 _KEYS = msgspec.msgpack.Decoder(tuple[tuple[str, ...], ...])
 _encode = msgspec.msgpack.encode
@@ -113,8 +117,8 @@ class LogCodec:
                 return f"tick/{record.bucket}"
             case Kill():
                 return f"kill/{'on' if record.on else 'off'}"
-            case Pulse():
-                return f"pulse/{record.at_ms}"
+            case Pulse() | Probe():
+                return f"{type(record).__name__.lower()}/{record.at_ms}"
             case Command():
                 return f"command/{record.id}"
             case RolledBack():

@@ -17,6 +17,7 @@ __all__ = [
     "IncidentState",
     "Kill",
     "Plan",
+    "Probe",
     "Pulse",
     "Rollback",
     "RolledBack",
@@ -119,6 +120,18 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     at_ms : int
         When this was seen, epoch ms UTC.
+    """
+
+    at_ms: int
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """An anomaly that Rollguard made itself, and found: it says that the way up to here works, and nothing of the shop.
+
+    Attributes
+    ----------
+    at_ms : int
+        How far event time had come, epoch ms UTC.
     """
 
     at_ms: int

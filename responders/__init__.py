@@ -2,6 +2,7 @@
 
 from rollguard.responders.carrier import Carrier
 from rollguard.responders.executor import Executor, Intent
+from rollguard.responders.heartbeat import Heartbeat
 from rollguard.responders.pagers import PagerDuty, make_pager
 from rollguard.responders.records import Link, MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
 from rollguard.responders.switch import KillSwitch
@@ -11,6 +12,7 @@ from rollguard.responders.telling import Notice, page_of
 __all__ = [
     "Carrier",
     "Executor",
+    "Heartbeat",
     "Intent",
     "KillSwitch",
     "Link",

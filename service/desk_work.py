@@ -10,9 +10,9 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import Settings
 from rollguard.detectors import Tick
-from rollguard.incidents import ChangeSeen, Command, Desk, Entry, Kill, LogCodec, LogError, Pulse
+from rollguard.incidents import ChangeSeen, Command, Desk, Entry, Kill, LogCodec, LogError, Probe, Pulse
 from rollguard.replay import line_of
-from rollguard.responders import Executor, KillSwitch
+from rollguard.responders import Executor, Heartbeat, KillSwitch
 from rollguard.service.gating import remember
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
@@ -37,6 +37,8 @@ class DeskOut(msgspec.Struct, frozen=True):
     ----------
     batch : Batch or None
         For the database.
+    probe : Probe or None
+        The last that came through.
     kills : list of Kill
         What was said of the kill switch.
     releases : list
@@ -49,6 +51,7 @@ class DeskOut(msgspec.Struct, frozen=True):
     records: list[Outgoing]
     kills: list[Kill] = []
     releases: list[ChangeSeen | Command] = []
+    probe: Probe | None = None
 
 
 class DeskWorks:
@@ -114,6 +117,7 @@ class DeskWork:
         ledger: list[LedgerRow] = []
         kills: list[Kill] = []
         releases: list[ChangeSeen | Command] = []
+        probe: Probe | None = None
         for record in records:
             try:
                 found = self.codec.decode(record.value or b"")
@@ -139,13 +143,15 @@ class DeskWork:
                 ledger.append(LedgerRow(offset=record.offset, ordinal=len(entries), at_ms=found.at_ms, kind=f"command.{verb}", body=body))
             if isinstance(found, ChangeSeen | Command):
                 releases.append(found)
+            if isinstance(found, Probe):
+                probe = found
             if isinstance(found, Kill):
                 kills.append(found)
             outbox += rows_of(found, entries, self.desk.state_of, settings, offset=record.offset, late_ms=late_ms, now_ms=now_ms)
         self.offset = records[-1].offset + 1
         if not timeline and not ledger:
             # Most records come to nothing; the next batch speaks of them too.
-            return DeskOut(None, letters, kills, releases)
+            return DeskOut(None, letters, kills, releases, probe)
         batch = Batch(
             from_offset=self._recorded,
             to_offset=self.offset,
@@ -154,7 +160,7 @@ class DeskWork:
             outbox=tuple(outbox),
             ledger=tuple(ledger),
         )
-        return DeskOut(batch, letters, kills, releases)
+        return DeskOut(batch, letters, kills, releases, probe)
 
     async def rest(self, now_ms: int) -> DeskOut | None:
         """Tell by the clock on the wall that no bucket closes any more."""
@@ -171,6 +177,8 @@ class DeskWork:
         for kill in out.kills:
             # Before what was decided since: who turned it on means everything from then on.
             await stored(self.works.store.raise_flag, KillSwitch.FLAG, "on" if kill.on else "off", kill.at_ms)
+        if out.probe is not None:
+            await stored(self.works.store.raise_flag, Heartbeat.FLAG, str(out.probe.at_ms), self.works.now_ms())
         if out.releases:
             await stored(remember, self.works.store, out.releases, self.works.now_ms())
         if out.batch is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import RollguardError, Settings
@@ -12,11 +13,14 @@ from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import LogCodec
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
+from rollguard.service.probing import Prober
 from rollguard.store import Store
 from rollguard.streams import BlockCodec, BlockRecord, Merger, SnapshotError, WireError
 from rollguard.streams.kafka import Logs, Outgoing
 
 __all__ = ["DetectStage", "DetectWork", "DetectWorks"]
+
+log = structlog.get_logger()
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +126,10 @@ class DetectWork:
         self.log_codec = LogCodec()
         self._kept_offset = kept
         self._kept_ms: int | None = None
+        heartbeat = works.settings.respond.heartbeat
+        self._prober = None if heartbeat.secret is None else Prober()
+        self._probe_every_ms = heartbeat.every_ms
+        self._probed_ms = 0
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> list[Outgoing]:
         """Let the stage take records; what is no block is put away."""
@@ -141,7 +149,19 @@ class DetectWork:
                 continue
             out += [Outgoing(topic="signals", key=self.log_codec.id_of(each).encode(), value=self.log_codec.encode(each)) for each in found]
         self.offset = records[-1].offset + 1
-        return out
+        return out + self._probed(now_ms)
+
+    def _probed(self, now_ms: int) -> list[Outgoing]:
+        """A probe, where one is due and time has come so far."""
+        frontier = self.stage.merger.frontier
+        if self._prober is None or frontier is None or now_ms - self._probed_ms < self._probe_every_ms:
+            return []
+        self._probed_ms = now_ms
+        probe = self._prober.probe(frontier * self.works.settings.bucket_ms)
+        if probe is None:
+            log.error("probe_not_found")
+            return []
+        return [Outgoing(topic="signals", key=self.log_codec.id_of(probe).encode(), value=self.log_codec.encode(probe))]
 
     async def rest(self, now_ms: int) -> list[Outgoing] | None:
         """Without blocks there is nothing to say: time stands in them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 import uvicorn
@@ -17,6 +17,8 @@ from starlette.routing import Route
 
 from rollguard.config import Http, RollguardError
 from rollguard.incidents import GateAnswer, GateQuestion
+from rollguard.service.commands import CommandRefusedError
+from rollguard.service.pagerduty import SIGNATURE
 
 __all__ = ["HttpService", "routes"]
 
@@ -25,7 +27,14 @@ __all__ = ["HttpService", "routes"]
 _STATUS = {"pass": 200, "wait": 503, "block": 409}
 
 
-def routes(registry: CollectorRegistry, troubles: Callable[[], dict[str, str]], gate: Callable[[GateQuestion], GateAnswer]) -> Starlette:
+#: No longer body is read.
+LONGEST = 1_048_576
+Take = Callable[[str, bytes], Awaitable[None]]
+
+
+def routes(
+    registry: CollectorRegistry, troubles: Callable[[], dict[str, str]], gate: Callable[[GateQuestion], GateAnswer], pagerduty: Take | None = None
+) -> Starlette:
     """Make the routes.
 
     Parameters
@@ -35,6 +44,8 @@ def routes(registry: CollectorRegistry, troubles: Callable[[], dict[str, str]], 
         What keeps each stage from working now, by its name; empty: it is ready.
     gate : callable
         Answers a pipeline; asks the database.
+    pagerduty : callable, optional
+        Takes the signature and the body of a webhook of PagerDuty's; raises a `RollguardError` of what is forged.
     """
 
     async def metrics(request: Request) -> Response:  # noqa: ARG001 - what Starlette gives
@@ -60,8 +71,24 @@ def routes(registry: CollectorRegistry, troubles: Callable[[], dict[str, str]], 
         headers = {"retry-after": "30"} if found.answer == "wait" else {}
         return Response(msgspec.json.encode(found), status_code=_STATUS[found.answer], media_type="application/json", headers=headers)
 
+    async def told(request: Request) -> Response:
+        if int(request.headers.get("content-length") or LONGEST + 1) > LONGEST:
+            return JSONResponse({"error": f"Expected: a body of at most {LONGEST} bytes, with its length"}, status_code=413)
+        try:
+            await take(request.headers.get(SIGNATURE, ""), await request.body())
+        except CommandRefusedError as error:
+            return JSONResponse({"error": str(error)}, status_code=401)
+        except RollguardError as error:
+            # PagerDuty tries again.
+            return JSONResponse({"error": str(error)}, status_code=503)
+        return Response(status_code=202)
+
     paths = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/gate": may_go_on}
-    return Starlette(routes=[Route(path, answer) for path, answer in paths.items()])
+    found = [Route(path, answer) for path, answer in paths.items()]
+    if pagerduty is not None:
+        take = pagerduty
+        found.append(Route("/pagerduty", told, methods=["POST"]))
+    return Starlette(routes=found)
 
 
 class _Server(uvicorn.Server):

@@ -12,7 +12,7 @@ from mode import Service
 from rollguard.config import Pager as PagerConfig
 from rollguard.config import RollguardError, Settings
 from rollguard.incidents import LogCodec, RolledBack
-from rollguard.responders import Carrier, Executor, Pager, Target, make_pager, make_target
+from rollguard.responders import Carrier, Executor, Heartbeat, Pager, Target, make_pager, make_target
 from rollguard.service.changes import Append
 from rollguard.service.notices import LOG
 from rollguard.service.stages import now_ms
@@ -66,6 +66,20 @@ def target_of(settings: Settings, name: str) -> Target:
     return make_target(name, target, lambda: find_secret(target.secret or "", f"respond.targets.{name}.secret"))
 
 
+def heartbeat_of(settings: Settings, store: Store) -> Heartbeat | None:
+    """Make the heartbeat of a config; None: it has none.
+
+    Raises
+    ------
+    SecretError
+        If its URL is not where the config says.
+    PageError
+        If it is no URL.
+    """
+    secret = settings.respond.heartbeat.secret
+    return None if secret is None else Heartbeat(store, find_secret(secret, "respond.heartbeat.secret"))
+
+
 class RespondService(Service):
     """Tells people what was decided, and carries out rollbacks.
 
@@ -93,6 +107,7 @@ class RespondService(Service):
             codec = LogCodec()
             await append([Outgoing(topic="signals", key=codec.id_of(record).encode(), value=codec.encode(record))])
 
+        self.heartbeat = heartbeat_of(settings, store)
         self.executor = Executor(store, settings, targets=targets, tell=tell, now_ms=now_ms, taken_by=taken_by)
         super().__init__()
 
@@ -107,6 +122,9 @@ class RespondService(Service):
                     await asyncio.to_thread(self.carrier.remember)
                     remembered = True
                 taken = await self.carrier.once()
+                # After what was due: a carrier that stands still tells nobody that all is well.
+                if self.heartbeat is not None:
+                    await self.heartbeat.beat(now_ms())
                 if now_ms() - renewed_ms >= RENEW_MS:
                     renewed_ms = now_ms()
                     await self.carrier.renew()
@@ -153,5 +171,7 @@ class RespondService(Service):
         """Let go of connections."""
         for pager in self.pagers.values():
             await pager.close()
+        if self.heartbeat is not None:
+            await self.heartbeat.close()
         for target in self.targets.values():
             await target.close()

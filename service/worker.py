@@ -17,14 +17,16 @@ import structlog
 from mode import OneForOneSupervisor, Service
 
 from rollguard.config import Settings
+from rollguard.incidents import LogCodec
 from rollguard.service.changes import faust_app
-from rollguard.service.commands import checked_key
+from rollguard.service.commands import CommandRefusedError, checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.gating import ask_gate
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
+from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
 from rollguard.service.stages import StageService, now_ms
 from rollguard.store import LedgerRow, Store
@@ -138,6 +140,11 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         if name in parts
     ]
     appender = _Appender(access)
+
+    async def remembered(said: dict[str, str]) -> None:
+        """Remember that somebody wanted something they may not."""
+        await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind="command.refused", body=msgspec.json.encode(said))])
+
     services: list[Service] = [*stages, appender]
     if "respond" in parts:
         responder = RespondService(
@@ -154,7 +161,20 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         def troubles() -> dict[str, str]:
             return {stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}
 
-        services.append(HttpService(settings.http, routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()))))
+        subscribed = {name: pager.webhook_secret for name, pager in settings.respond.pagers.items() if pager.webhook_secret is not None}
+        keys = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]
+
+        async def pagerduty(signature: str, body: bytes) -> None:
+            try:
+                command = acknowledged(keys, signature, body)
+            except CommandRefusedError as error:
+                await remembered({"source": "pagerduty", "detail": str(error)})
+                raise
+            if command is not None:
+                await appender.append([Outgoing(topic="signals", key=LogCodec.id_of(command).encode(), value=LogCodec().encode(command))])
+
+        app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if keys else None)
+        services.append(HttpService(settings.http, app))
     log.info(
         "worker_starts",
         owner=owner,
@@ -169,9 +189,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     people = {name: checked_key(settings, name) for name in settings.respond.people}
 
     async def refused(letter: Outgoing) -> None:
-        """Remember that somebody wanted something they may not."""
-        headers = {name: text.decode("utf-8", "replace") for name, text in letter.headers}
-        await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind="command.refused", body=msgspec.json.encode(headers))])
+        await remembered({name: text.decode("utf-8", "replace") for name, text in letter.headers})
 
     supervisor = OneForOneSupervisor(*services, max_restarts=10, over=60.0)
     how: dict[str, Any] = {"loglevel": "WARN", "override_logging": False, "redirect_stdouts": False, "quiet": True}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.detectors import Tick
-from rollguard.incidents import ChangeSeen, Command, Desk, Kill, LogCodec, LogError, LogRecord, Pulse, RolledBack
+from rollguard.incidents import ChangeSeen, Command, Desk, Kill, LogCodec, LogError, LogRecord, Probe, Pulse, RolledBack
 from tests.incidents import scenes
 
 NUMBERS = st.integers(0, 2**53)
@@ -22,7 +22,7 @@ def story() -> list[LogRecord]:
     records = list(shop.log(scenes.START, scenes.START + 8 * scenes.MINUTE, [*scenes.regional(shop), *scenes.deploy()]))
     now_ms = scenes.at_ms(scenes.START)
     said = Command(id="c-1", verb="ack", at_ms=now_ms, by="dana", incident_id="inc-1")
-    return [*records, Kill(on=True), Pulse(at_ms=now_ms), RolledBack(incident_id="inc-1", at_ms=now_ms), said]
+    return [*records, Kill(on=True), Probe(at_ms=now_ms), Pulse(at_ms=now_ms), RolledBack(incident_id="inc-1", at_ms=now_ms), said]
 
 
 def test_every_kind_of_record_is_in_the_story() -> None:
