@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from rollguard.cli.working import ConfigToRun, UsageError, live_settings, unknown
-from rollguard.config import Settings, near_match, parse_duration
+from rollguard.cli.working import ConfigToRun, UsageError, known_incident, live_settings, unknown
+from rollguard.config import Settings, parse_duration
 from rollguard.responders import KillSwitch
 from rollguard.service import open_store, signed
 from rollguard.streams.kafka import Access, find_secret, own_topics, quiet_client_logs
@@ -165,10 +165,7 @@ def kill(
 def _of_incident(config: ConfigToRun, incident: str, who: str, secret: str, said: Mapping[str, object]) -> None:
     settings = live_settings(config)
     with closing(open_store(settings)) as store:
-        known = [row.incident_id for row in store.incidents(limit=1000)]
-    if incident not in known:
-        near = near_match(incident, known)
-        raise UsageError(f"{incident}: no such incident. Expected: one of `rollguard incidents`." + (f" Did you mean '{near}'?" if near else ""))
+        known_incident(store, incident)
     _say(settings, who, secret, {**said, "incident_id": incident})
 
 

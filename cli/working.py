@@ -11,8 +11,9 @@ import typer
 
 from rollguard.config import Layer, RollguardError, Settings, default_text, load_layers, near_match, read_layer
 from rollguard.service import Part, run_worker, set_up_logs
+from rollguard.store import Store
 
-__all__ = ["UsageError", "live_settings", "moment_ms", "unknown", "worker"]
+__all__ = ["UsageError", "known_incident", "live_settings", "moment_ms", "unknown", "worker"]
 
 ConfigToRun = Annotated[Path, typer.Option("--config", "-c", help="The config file, over the defaults.", metavar="FILE")]
 
@@ -44,6 +45,20 @@ def unknown(what: str, name: str, known: Collection[str], *, of: str) -> UsageEr
     near = near_match(name, tuple(known))
     hint = f" Did you mean '{near}'?" if near else ""
     return UsageError(f"{what} {name}: {of}. Expected one of: {', '.join(known) or 'none is declared'}.{hint}")
+
+
+def known_incident(store: Store, incident_id: str) -> None:
+    """Make sure that there is such an incident.
+
+    Raises
+    ------
+    UsageError
+        If there is none; says which was probably meant.
+    """
+    known = [row.incident_id for row in store.incidents()]
+    if incident_id not in known:
+        near = near_match(incident_id, known)
+        raise UsageError(f"{incident_id}: no such incident. Expected: one of `rollguard incidents`." + (f" Did you mean '{near}'?" if near else ""))
 
 
 def worker(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+from aiokafka import ConsumerRecord
 
+from rollguard.cli.connections import responders_found
+from rollguard.incidents import Desk, LogCodec
+from rollguard.service import DeskWork, DeskWorks
 from rollguard.store import Batch, Store, TimelineRow
 from tests.cli.terminal import Said, said
+from tests.incidents import scenes
+from tests.incidents.scenes import settings_with
 
 LINES = (
     b'{"at":"2026-03-02T10:00:30Z","event":"opened","incident_id":"inc-1","incident":{"onset":"2026-03-02T10:00:00Z","state":"open",'
@@ -99,3 +106,65 @@ def test_a_password_in_the_url_of_the_database_is_refused_and_not_shown(rollguar
     assert told.code == 2
     assert "store.password" in told.err
     assert "hunter2" not in told.err + told.out
+
+
+def test_one_incident_is_shown_with_its_decisions_and_who_was_told(rollguard: Rollguard, config: Path) -> None:
+    settings = settings_with()
+    store = Store.open(f"sqlite:///{config.parent / 'rollguard.db'}")
+    store.migrate()
+    works = DeskWorks(settings, None, store, "test", lambda: 0)  # type: ignore[arg-type]  # no log is written to
+    epoch = store.claim("desk", "test", 0)
+    work = DeskWork(works, epoch, Desk(settings), offset=0, kept=0)
+    shop, codec = scenes.Shop(), LogCodec()
+    for offset, record in enumerate(shop.log(scenes.START - 60 * scenes.MINUTE, scenes.START + 8 * scenes.MINUTE, [*scenes.regional(shop), *scenes.deploy()])):
+        value = codec.encode(record)
+        asyncio.run(work.write(work.feed([ConsumerRecord("signals", 0, offset, 0, 0, b"", value, None, 0, len(value), ())], scenes.START_MS)))
+    (row,) = store.incidents()
+    store.close()
+    told = rollguard("incidents", "show", row.incident_id, "-c", str(config))
+    assert told.code == 0, told
+    assert f"{row.incident_id}: " in told.out
+    assert "hurt     orders in eu-west" in told.out
+    assert "page" in told.out
+    assert "page log: waiting" in told.out
+    shown = msgspec.json.decode(rollguard("incidents", "show", row.incident_id, "-c", str(config), "--json").out)
+    assert shown["decisions"]
+    assert shown["told"][0]["to"] == "log"
+    assert "Did you mean" in rollguard("incidents", "show", row.incident_id[:-1], "-c", str(config)).err
+
+
+def test_the_kill_switch_is_turned_off_by_somebody_with_a_name(rollguard: Rollguard, config: Path) -> None:
+    with config.open("a", encoding="utf-8") as file:
+        file.write("respond: {people: {dana: {secret: env:DANA}}}\n")
+    assert "kill off: who says so? Expected: --as NAME" in rollguard("kill", "off", "-c", str(config)).err
+    assert "Did you mean 'dana'?" in rollguard("kill", "off", "--as", "dane", "-c", str(config)).err
+
+
+def test_pagers_targets_and_keys_that_cannot_work_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WELL", "whsec_" + "YWFh" * 8)
+    monkeypatch.setenv("NO_KEY", "planted secret")
+    (tmp_path / "switch").write_text("on")
+    text = f"""
+respond:
+  pagers:
+    bridge: {{kind: webhook, url: 'https://x', secret: env:WELL}}
+    oncall: {{kind: pagerduty, secret: env:NO_KEY}}
+    chat: {{kind: slack, secret: env:UNSET}}
+  targets: {{mine: {{kind: webhook, url: 'https://x', secret: env:WELL}}, theirs: {{kind: webhook, url: 'https://x', secret: env:NO_KEY}}}}
+  people: {{dana: {{secret: env:WELL}}, erin: {{secret: env:NO_KEY}}}}
+  kill_switch: {tmp_path / "switch"}
+"""
+    found = {each.what: (each.state, each.text) for each in responders_found(settings_with(text))}
+    assert {what: state for what, (state, _) in found.items()} == {
+        "pager bridge": "ok",
+        "pager oncall": "mend",
+        "pager chat": "mend",
+        "target mine": "ok",
+        "target theirs": "mend",
+        "person dana": "ok",
+        "person erin": "mend",
+        "kill switch": "note",
+    }
+    assert "nothing is rolled back without a person" in found["target mine"][1]
+    assert "UNSET" in found["pager chat"][1]
+    assert "planted" not in str(found)

@@ -1,15 +1,13 @@
-"""Real servers for the tests in this folder, and the figures that they print."""
+"""Real servers for the tests in this folder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.live.servers import Broker, Names, NoServerError, fresh_names, running_broker
-
-FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -35,22 +33,3 @@ def broker(kafka: Broker) -> Iterator[Broker]:
 def names() -> Names:
     """A prefix, a group and topics that no other test has."""
     return fresh_names()
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Print a line, after the run, beside the name of the test: what it measured."""
-    lines = request.config.stash.setdefault(FIGURES, [])
-
-    def tell(text: str) -> None:
-        lines.append(f"{request.node.name}: {text}")
-
-    return tell
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the figures."""
-    if lines := config.stash.get(FIGURES, []):
-        terminalreporter.section("figures")
-        for line in lines:
-            terminalreporter.write_line(line)

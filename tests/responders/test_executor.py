@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -238,8 +240,22 @@ def test_whatever_happens_nothing_is_rolled_back_twice_or_wrongly(store: Store, 
     assert_safe(store, seed)
 
 
-def assert_safe(store: Store, seed: int) -> None:
-    """Live through a seed's troubles and deaths."""
+@pytest.mark.live_long
+def test_over_ten_thousand_seeds_nothing_is_rolled_back_twice_or_wrongly(figure: Callable[[str], None]) -> None:
+    outcomes: Counter[str] = Counter()
+    # In memory, so that it takes minutes: what is on disk after a kill is what tests/store and tests/live look at.
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:  # noqa: S108 - a folder of its own in it
+        for hundred in range(100):
+            store = Store.open(f"sqlite:///{folder}/{hundred}.db")
+            store.migrate()
+            for seed in range(1_000 + 100 * hundred, 1_100 + 100 * hundred):
+                outcomes[assert_safe(store, seed)] += 1
+            store.close()
+    figure(f"{outcomes.total()} seeds, none twice or wrong: {dict(outcomes.most_common())}")
+
+
+def assert_safe(store: Store, seed: int) -> str:
+    """Live through a seed's troubles and deaths; how it ended."""
     chance = chance_of(seed)
     life = Life(store, World(chance), troubles=chance.choice([0.0, 0.2, 0.6]))
     row = ask(store, seed + 1, places=chance.choice([("eu-west",), ("eu-west", "us-east"), ()]))
@@ -251,7 +267,9 @@ def assert_safe(store: Store, seed: int) -> None:
         life.run()
     assert len(life.world.done) == len(set(life.world.done)), f"seed {seed}"
     assert life.world.wrong == [], f"seed {seed}"
-    assert state(store, row) in {"done", "unknown", "expired", "failed"}, f"seed {seed}"
+    outcome = state(store, row)
+    assert outcome in {"done", "unknown", "expired", "failed"}, f"seed {seed}"
+    return outcome
 
 
 @pytest.mark.parametrize(
