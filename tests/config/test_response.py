@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from rollguard.config import ConfigError, Layer, Settings, default_text, folded, load_layers
 
-DOCS = Path(__file__).parents[2] / "docs" / "response.md"
-
 
 def settings_with(text: str) -> Settings:
     return load_layers([Layer(default_text(), "default.yaml"), Layer(text, "shop.yaml")])
-
-
-def test_the_config_in_the_docs_is_one() -> None:
-    found = re.search(r"<!-- a test loads this -->\n```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    respond = settings_with(found[1]).respond
-    assert {pager.kind for pager in respond.pagers.values()} == {"pagerduty", "alertmanager", "slack", "webhook", "apprise", "log"}
-    assert respond.pagers["cluster"].url == ("http://am-0.internal:9093", "http://am-1.internal:9093")
 
 
 @pytest.mark.parametrize(
