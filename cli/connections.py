@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 
 from rollguard.config import Http, Layer, RollguardError, Settings, Store, default_text, format_duration, load_layers, printable, read_layer
 from rollguard.responders import KillSwitch
-from rollguard.service import checked_key, pager_of, target_of
+from rollguard.service import change_signer, checked_key, pager_of, target_of
 from rollguard.streams.kafka import (
     Access,
     KafkaError,
@@ -271,6 +271,8 @@ def responders_found(settings: Settings) -> Iterator[Finding]:
     for name, target in respond.targets.items():
         text = f"{target.kind}, compares: {target.compares}" + ("" if target.compares == "native" else ", so nothing is rolled back without a person")
         yield _made(f"target {name}", text, partial(target_of, settings, name))
+    if settings.changes.secret is not None:
+        yield _made("changes", "each record has to be signed", partial(change_signer, settings))
     for name in respond.people:
         yield _made(f"person {name}", "has a key", partial(checked_key, settings, name))
     if respond.kill_switch is not None:

@@ -12,6 +12,7 @@ from rollguard.cli.bar import with_progress
 from rollguard.cli.replaying import opened_case
 from rollguard.cli.working import ConfigToRun, UsageError, live_settings
 from rollguard.replay import produce_case
+from rollguard.service import change_signer
 from rollguard.streams.kafka import Access, quiet_client_logs
 
 __all__ = ["produce"]
@@ -39,7 +40,10 @@ def produce(
     opened = opened_case(case, config)
     quiet_client_logs()
     access = Access(settings.kafka)
-    done = with_progress(f"producing {opened.name}", lambda report: asyncio.run(produce_case(opened, settings, access, speed=pace, on_progress=report)))
+    sign = change_signer(settings)
+    done = with_progress(
+        f"producing {opened.name}", lambda report: asyncio.run(produce_case(opened, settings, access, speed=pace, sign=sign, on_progress=report))
+    )
     for source, number in done.events.items():
         typer.echo(f"{settings.sources[source].topic}: {number:,} events")
     typer.echo(f"{settings.changes.topic}: {done.changes:,} changes")

@@ -197,6 +197,8 @@ class Changes(Section):
     source: Name = "deploys"
     """In a case, the file of that name."""
     topic: Topic = "deploys"
+    secret: Secret | None = None
+    """What each record is signed with, whsec_…; one that is not is refused. None: whoever may write the topic is believed."""
     quiet_ms: LongSpan | None = Field(default=None, alias="quiet")
     """After so long without a change the feed counts as broken, in milliseconds; None: it may be quiet for ever."""
 

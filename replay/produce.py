@@ -43,8 +43,11 @@ class Produced:
     changes: int = 0
 
 
+Sign = Callable[[bytes], list[tuple[str, bytes]]]
+
+
 class _Sent(NamedTuple):
-    """A record on its way: when it is due, its topic, key and value."""
+    """A record on its way: when it is due, its topic, key and value; of order 0 it is a change."""
 
     due_ms: int
     order: int
@@ -55,7 +58,7 @@ class _Sent(NamedTuple):
 
 
 async def produce_case(
-    case: Case, settings: Settings, access: Access, *, speed: float | None, on_progress: Callable[[Progress], None] | None = None
+    case: Case, settings: Settings, access: Access, *, speed: float | None, sign: Sign = lambda _: [], on_progress: Callable[[Progress], None] | None = None
 ) -> Produced:
     """Write a case to Kafka.
 
@@ -70,6 +73,8 @@ async def produce_case(
     access : Access
     speed : float or None
         Event time over the time on the wall; None: as fast as it goes, changes first, so that no order of arrival between topics decides.
+    sign : callable, optional
+        Gives the headers of a change, which sign it.
     on_progress : callable, optional
         Called after each stretch of records.
 
@@ -94,7 +99,7 @@ async def produce_case(
     total = sum(file.total for file in files.values())
     async with access.started(access.producer()) as producer:
         if speed is None:
-            await _send(producer, changes)
+            await _send(producer, changes, sign)
         waiting: list[_Sent] = []
         began_ms, began_s = None, time.monotonic()
         for record in records:
@@ -102,23 +107,23 @@ async def produce_case(
                 began_ms = record.due_ms if began_ms is None else began_ms
                 ahead_s = (record.due_ms - began_ms) / 1000 / speed - (time.monotonic() - began_s)
                 if ahead_s > PACE_S:
-                    await _send(producer, waiting)
+                    await _send(producer, waiting, sign)
                     waiting = []
                     await asyncio.sleep(ahead_s)
             waiting.append(record)
             if record.order:
                 done.events[source_of[record.order]] += 1
             if len(waiting) >= IN_FLIGHT:
-                await _send(producer, waiting)
+                await _send(producer, waiting, sign)
                 waiting = []
                 if on_progress is not None:
                     on_progress(Progress(sum(file.done for file in files.values()), total, record.due_ms))
-        await _send(producer, waiting)
+        await _send(producer, waiting, sign)
     return done
 
 
-async def _send(producer: AIOKafkaProducer, records: list[_Sent]) -> None:
-    sent = [await producer.send(each.topic, value=each.value, key=each.key) for each in records]
+async def _send(producer: AIOKafkaProducer, records: list[_Sent], sign: Sign) -> None:
+    sent = [await producer.send(each.topic, value=each.value, key=each.key, headers=[] if each.order else sign(each.value)) for each in records]
     await asyncio.gather(*sent)
 
 

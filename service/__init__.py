@@ -1,6 +1,6 @@
 """Topics in, topics and the database out, for as long as the process lives. Never decides anything that a stage decides."""
 
-from rollguard.service.changes import records_of
+from rollguard.service.changes import change_signer, records_of
 from rollguard.service.commands import checked_key, signed
 from rollguard.service.desk_work import DeskWork, DeskWorks
 from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
@@ -21,6 +21,7 @@ __all__ = [
     "IngestWorks",
     "Part",
     "ask_gate",
+    "change_signer",
     "checked_key",
     "lateness_of",
     "open_store",

@@ -6,7 +6,10 @@ agent is away for seconds.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from tempfile import gettempdir
 from typing import Any, Literal
 
@@ -18,9 +21,10 @@ from rollguard.config import RollguardError, Settings
 from rollguard.incidents import ChangeRefusedError, LogCodec, LogRecord, change_sightings
 from rollguard.service.commands import CommandRefusedError, command_of
 from rollguard.service.ingest_work import dead_letter
-from rollguard.streams.kafka import Access, Outgoing, group_of, own_topics, pauses
+from rollguard.service.signing import UnsignedError, proof, signature, signer
+from rollguard.streams.kafka import Access, Outgoing, find_secret, group_of, own_topics, pauses
 
-__all__ = ["Append", "faust_app", "records_of"]
+__all__ = ["Append", "Keys", "change_signer", "faust_app", "records_of"]
 
 log = structlog.get_logger()
 Append = Callable[[Sequence[Outgoing]], Awaitable[object]]
@@ -28,7 +32,42 @@ Refused = Callable[[Outgoing], Awaitable[None]]
 _CODEC = LogCodec()
 
 
-def records_of(settings: Settings, kind: Literal["change", "command"], record: ConsumerRecord, secrets: Mapping[str, str] | None = None) -> list[Outgoing]:
+def change_signer(settings: Settings) -> Callable[[bytes], list[tuple[str, bytes]]]:
+    """Make what signs a record of a change, as whoever writes the topic has to; where nobody has to, it gives no headers.
+
+    Raises
+    ------
+    SecretError
+        If the secret is not where the config says.
+    UnsignedError
+        If it is none.
+    """
+    if settings.changes.secret is None:
+        return lambda _: []
+    webhook = signer(find_secret(settings.changes.secret, "changes.secret"), "changes")
+    return lambda value: signature(webhook, value, f"chg-{uuid.uuid4().hex}", datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What records have to be signed with.
+
+    Attributes
+    ----------
+    people : mapping of str to str
+        Of the persons who may give commands, by name.
+    changes : str or None
+        Of changes; None: whoever may write them is believed.
+    """
+
+    people: Mapping[str, str] = field(default_factory=dict)
+    changes: str | None = None
+
+
+NOBODY = Keys()
+
+
+def records_of(settings: Settings, kind: Literal["change", "command"], record: ConsumerRecord, keys: Keys = NOBODY) -> list[Outgoing]:
     """Turn a message into records of the signals log, or into a dead letter.
 
     Parameters
@@ -37,8 +76,7 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
     kind : {"change", "command"}
     record : ConsumerRecord
         As it came.
-    secrets : mapping of str to str, optional
-        Of the persons who may give commands, by name.
+    keys : Keys
 
     Returns
     -------
@@ -49,17 +87,19 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
     try:
         value = record.value or b""
         headers = [(name, text or b"") for name, text in record.headers or ()]
-        found = (
-            change_sightings(value, headers, environment=settings.environment)
-            if kind == "change"
-            else [command_of(settings, secrets or {}, value, headers, record.timestamp or 0)]
-        )
-    except (ChangeRefusedError, CommandRefusedError) as error:
+        if kind == "command":
+            found = [command_of(settings, keys.people, value, headers, record.timestamp or 0)]
+        else:
+            if keys.changes is not None:
+                # By the time it was written: what waited for us is not stale.
+                proof(signer(keys.changes, "changes"), value, headers, now_ms=record.timestamp or 0)
+            found = change_sightings(value, headers, environment=settings.environment)
+    except (ChangeRefusedError, CommandRefusedError, UnsignedError) as error:
         return [dead_letter(record, source=settings.changes.source if kind == "change" else "commands", reason=error.code, detail=str(error))]
     return [Outgoing(topic="signals", key=_CODEC.id_of(each).encode(), value=_CODEC.encode(each)) for each in found]
 
 
-def faust_app(settings: Settings, access: Access, append: Append, secrets: Mapping[str, str], refused: Refused) -> faust.App:
+def faust_app(settings: Settings, access: Access, append: Append, keys: Keys, refused: Refused) -> faust.App:
     """Make the Faust app with its two agents.
 
     Parameters
@@ -68,10 +108,9 @@ def faust_app(settings: Settings, access: Access, append: Append, secrets: Mappi
     access : Access
     append : callable
         Appends to our topics and returns once all brokers in sync have the records.
-    secrets : mapping of str to str
-        Of the persons who may give commands, by name.
+    keys : Keys
     refused : callable
-        Told of each command that was put away.
+        Told of each command, and each change that is not signed, that was put away.
     """
     kafka = settings.kafka
     app = faust.App(
@@ -95,20 +134,19 @@ def faust_app(settings: Settings, access: Access, append: Append, secrets: Mappi
     )
     for kind, topic in (("change", settings.changes.topic), ("command", own_topics(kafka).commands.name)):
         channel = app.topic(topic, key_serializer="raw", value_serializer="raw", key_type=bytes, value_type=bytes, allow_empty=True)
-        app.agent(channel, name=kind, concurrency=1)(_agent(settings, kind, append, secrets, refused))
+        app.agent(channel, name=kind, concurrency=1)(_agent(settings, kind, append, keys, refused))
     return app
 
 
-def _agent(settings: Settings, kind: Any, append: Append, secrets: Mapping[str, str], refused: Refused) -> Callable[[Any], Awaitable[None]]:
+def _agent(settings: Settings, kind: Any, append: Append, keys: Keys, refused: Refused) -> Callable[[Any], Awaitable[None]]:
     async def agent(stream: Any) -> None:
         async for event in stream.events():
-            out = records_of(settings, kind, event.message, secrets)
+            out = records_of(settings, kind, event.message, keys)
             for wait_s in pauses():
                 try:
-                    if kind == "command":
-                        for each in out:
-                            if each.topic == "deadletter":
-                                await refused(each)
+                    for each in out:
+                        if each.topic == "deadletter" and (kind == "command" or ("reason", UnsignedError.code.encode()) in each.headers):
+                            await refused(each)
                     await append(out)
                     break
                 except RollguardError as error:

@@ -11,16 +11,15 @@ from datetime import datetime
 
 import msgspec
 from msgspec.structs import asdict, replace
-from standardwebhooks import Webhook, WebhookVerificationError
-from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from rollguard.config import RollguardError, Settings, near_match
 from rollguard.incidents import Command, Kill, Verb
+from rollguard.service.signing import UnsignedError, proof, signature, signer
+from rollguard.service.stages import now_ms
 from rollguard.streams.kafka import find_secret
 
 __all__ = ["CommandRefusedError", "checked_key", "command_of", "signed"]
 
-_ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 _NEEDS_PLAN = ("approve", "reject")
 
 
@@ -75,13 +74,11 @@ def signed(said: Mapping[str, object], secret: str, message_id: str, at: datetim
 
     Raises
     ------
-    CommandRefusedError
+    UnsignedError
         If the secret is none.
     """
     value = msgspec.json.encode(said)
-    signature = _webhook(secret, str(said.get("by"))).sign(message_id, at, value.decode())
-    pairs = ((_ID, message_id), (_TIMESTAMP, str(int(at.timestamp()))), (_SIGNATURE, signature))
-    return value, [(name, text.encode()) for name, text in pairs]
+    return value, signature(signer(secret, str(said.get("by"))), value, message_id, at)
 
 
 def command_of(settings: Settings, secrets: Mapping[str, str], value: bytes, headers: Sequence[tuple[str, bytes]], at_ms: int = 0) -> Command | Kill:
@@ -128,15 +125,10 @@ def _proven(settings: Settings, secrets: Mapping[str, str], by: str, what: str, 
     if secret is None:
         near = near_match(by, sorted(settings.respond.people))
         raise CommandRefusedError(f"{by[:64]!r} is nobody that the config knows (`respond.people`)" + (f". Did you mean '{near}'?" if near else ""))
-    found = {name: text.decode("utf-8", "replace") for name, text in headers if name in {_ID, _TIMESTAMP, _SIGNATURE}}
-    webhook = _webhook(secret, by)
     try:
-        webhook.verify(value, found)
-        return found[_ID], int(found[_TIMESTAMP]) * 1000
-    except (WebhookVerificationError, ValueError) as error:
-        # "Message timestamp too old" and its like; never what was compared. A ValueError is what it makes of a header that is no signature at all.
-        why = str(error) if isinstance(error, WebhookVerificationError) else "headers that cannot be read"
-        raise CommandRefusedError(f"{what} of {by}: {why}. Expected: their own signature, not older than five minutes") from None
+        return proof(signer(secret, by), value, headers, now_ms=now_ms())
+    except UnsignedError as error:
+        raise CommandRefusedError(f"{what} of {by}: {error}. Expected: their own signature, not older than five minutes") from None
 
 
 def checked_key(settings: Settings, name: str) -> str:
@@ -146,17 +138,9 @@ def checked_key(settings: Settings, name: str) -> str:
     ------
     SecretError
         If it is not where the config says.
-    CommandRefusedError
+    UnsignedError
         If it is none.
     """
     key = find_secret(settings.respond.people[name].secret, f"respond.people.{name}.secret")
-    _webhook(key, name)
+    signer(key, name)
     return key
-
-
-def _webhook(secret: str, by: str) -> Webhook:
-    try:
-        return Webhook(secret)
-    except (ValueError, EmptyWebhookSecretError):
-        # The cause is left out: it would carry the secret.
-        raise CommandRefusedError(f"the secret of {by} is none. Expected: whsec_ and at least 24 bytes in base64") from None

@@ -18,7 +18,7 @@ from mode import OneForOneSupervisor, Service
 
 from rollguard.config import Settings
 from rollguard.incidents import LogCodec
-from rollguard.service.changes import faust_app
+from rollguard.service.changes import Keys, faust_app
 from rollguard.service.commands import CommandRefusedError, checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
@@ -143,7 +143,8 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
 
     async def remembered(said: dict[str, str]) -> None:
         """Remember that somebody wanted something they may not."""
-        await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind="command.refused", body=msgspec.json.encode(said))])
+        kind = "change.refused" if said["source"] == settings.changes.source else "command.refused"
+        await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind=kind, body=msgspec.json.encode(said))])
 
     services: list[Service] = [*stages, appender]
     if "respond" in parts:
@@ -162,18 +163,18 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             return {stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}
 
         subscribed = {name: pager.webhook_secret for name, pager in settings.respond.pagers.items() if pager.webhook_secret is not None}
-        keys = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]
+        subscriptions = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]
 
         async def pagerduty(signature: str, body: bytes) -> None:
             try:
-                command = acknowledged(keys, signature, body)
+                command = acknowledged(subscriptions, signature, body)
             except CommandRefusedError as error:
                 await remembered({"source": "pagerduty", "detail": str(error)})
                 raise
             if command is not None:
                 await appender.append([Outgoing(topic="signals", key=LogCodec.id_of(command).encode(), value=LogCodec().encode(command))])
 
-        app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if keys else None)
+        app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if subscriptions else None)
         services.append(HttpService(settings.http, app))
     log.info(
         "worker_starts",
@@ -186,7 +187,8 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     # Before Faust begins: it would create a topic that is missing, where brokers allow that, as they please.
     asyncio.run(_await_topics(access, (*topics, settings.changes.topic, *(topic.name for topic in own))))
     tune_memory()
-    people = {name: checked_key(settings, name) for name in settings.respond.people}
+    changes = None if settings.changes.secret is None else find_secret(settings.changes.secret, "changes.secret")
+    keys = Keys({name: checked_key(settings, name) for name in settings.respond.people}, changes)
 
     async def refused(letter: Outgoing) -> None:
         await remembered({name: text.decode("utf-8", "replace") for name, text in letter.headers})
@@ -195,6 +197,6 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     how: dict[str, Any] = {"loglevel": "WARN", "override_logging": False, "redirect_stdouts": False, "quiet": True}
     # An app has clients of its own, also without an agent.
     worker = (
-        faust.Worker(faust_app(settings, access, appender.append, people, refused), supervisor, **how) if "changes" in parts else mode.Worker(supervisor, **how)
+        faust.Worker(faust_app(settings, access, appender.append, keys, refused), supervisor, **how) if "changes" in parts else mode.Worker(supervisor, **how)
     )
     worker.execute_from_commandline()

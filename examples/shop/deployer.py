@@ -59,6 +59,12 @@ class Deployer:
             record = self._record(f"old-{service}", service, region, None, self.world.live[service, region])
             self.announce(record | {"author": "erin", "approvals": 2, "started_at": _stamp(at_ms), "finished_at": _stamp(at_ms + 60_000)})
 
+    def signed(self, value: bytes) -> list[tuple[str, bytes]]:
+        """Headers that sign the record of a change, as Standard Webhooks says."""
+        name, now = f"msg_{uuid.uuid4().hex}", datetime.now(UTC)
+        found = {"webhook-id": name, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": self.webhook.sign(name, now, value.decode())}
+        return [(header, text.encode()) for header, text in found.items()]
+
     async def _deploy(self, request: web.Request) -> web.Response:
         """Deploy a version: `{"service", "version", "regions", "author", ...}`; what else there is stands in the record of the change."""
         asked = await request.json()

@@ -53,7 +53,9 @@ class Shop:
 
     def _write(self, topic: str, record: dict[str, Any], key: str) -> None:
         # Kept in order by the producer's one sender; what cannot be sent is told by its `stop`.
-        sending = asyncio.ensure_future(self.producer.send(f"{self.asked.prefix}.{topic}", json.dumps(record).encode(), key=key.encode()))
+        value = json.dumps(record).encode()
+        headers = self.deployer.signed(value) if topic == "deploys" else []
+        sending = asyncio.ensure_future(self.producer.send(f"{self.asked.prefix}.{topic}", value, key=key.encode(), headers=headers))
         sending.add_done_callback(lambda done: done.exception())
 
     async def past(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -10,9 +12,10 @@ from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollguard.config import Layer, default_text, load_layers
+from rollguard.config import Layer, default_text, load_layers, settings_hash
 from rollguard.incidents import ChangeSeen, Kill, LogCodec
-from rollguard.service import records_of
+from rollguard.service.changes import Keys, change_signer, records_of
+from rollguard.service.signing import signature, signer
 from rollguard.streams.kafka import Outgoing
 
 SETTINGS = load_layers([Layer(default_text(), "default.yaml")])
@@ -93,3 +96,51 @@ def test_the_kill_switch_is_a_command_and_a_command_that_is_none_says_what_was_e
     assert LogCodec().decode(on.value or b"") == Kill(on=True, at_ms=1_772_442_000_000)
     (letter,) = out_of(b'{"command": "dance"}', kind="command")
     assert b"Expected" in dict(letter.headers)["detail"]
+
+
+KEY = "whsec_" + "YWFh" * 8
+SIGNED = load_layers([Layer(default_text(), "default.yaml"), Layer("changes: {secret: env:CHANGES_KEY}", "shop.yaml")])
+
+
+def signed_out(value: bytes, headers: list[tuple[str, bytes]], at_ms: int) -> list[Outgoing]:
+    return records_of(SIGNED, "change", ConsumerRecord("deploys", 0, 1, at_ms, 0, b"k", value, None, 1, len(value), tuple(headers)), Keys(changes=KEY))
+
+
+def reason_of(out: list[Outgoing]) -> tuple[str, str]:
+    (letter,) = out
+    headers = dict(letter.headers)
+    return headers["reason"].decode(), headers["detail"].decode()
+
+
+def test_a_change_has_to_be_signed_where_the_config_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHANGES_KEY", KEY)
+    value = msgspec.json.encode(CHANGE)
+    headers, now_ms = change_signer(SIGNED)(value), time.time_ns() // 1_000_000
+    assert len(changes_in(signed_out(value, headers, now_ms))) == 2
+    # Nobody's, another's, of another record, and one that is sent again later.
+    assert reason_of(signed_out(value, [], now_ms)) == ("unsigned", "it is not signed")
+    monkeypatch.setenv("CHANGES_KEY", "whsec_" + "YmJi" * 8)
+    assert reason_of(signed_out(value, change_signer(SIGNED)(value), now_ms)) == ("unsigned", "another signature than theirs")
+    other = msgspec.json.encode(CHANGE | {"author": "somebody"})
+    assert reason_of(signed_out(other, headers, now_ms)) == ("unsigned", "another signature than theirs")
+    assert reason_of(signed_out(value, headers, now_ms + 6 * 60_000)) == ("unsigned", "signed 6 min before it came")
+
+
+def test_a_change_that_waited_for_us_is_not_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHANGES_KEY", KEY)
+    value, long_ago = msgspec.json.encode(CHANGE), datetime(2026, 3, 2, 9, tzinfo=UTC)
+    headers = signature(signer(KEY, "changes"), value, "msg-1", long_ago)
+    assert len(changes_in(signed_out(value, headers, round(long_ago.timestamp() * 1000) + 1_000))) == 2
+
+
+@given(
+    st.binary(max_size=60),
+    st.lists(st.tuples(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.binary(max_size=30)), max_size=4),
+    st.integers(0, 2**53),
+)
+def test_no_bytes_stop_the_reader_of_signed_changes(value: bytes, headers: list[tuple[str, bytes]], at_ms: int) -> None:
+    assert reason_of(signed_out(value, headers, at_ms))[0] == "unsigned"
+
+
+def test_the_secret_of_changes_moves_no_history() -> None:
+    assert settings_hash(SIGNED) == settings_hash(SETTINGS)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rollguard.config import Layer, default_text, load_layers
 from rollguard.incidents import Command, Kill
 from rollguard.service.commands import CommandRefusedError, command_of, signed
+from rollguard.service.signing import UnsignedError
 
 PEOPLE = "respond: {people: {dana: {secret: env:DANA}, erin: {secret: env:ERIN}}}\n"
 SETTINGS = load_layers([Layer(default_text(), "default.yaml"), Layer(PEOPLE, "shop.yaml")])
@@ -75,7 +76,7 @@ def test_a_time_that_is_no_whole_number_is_refused_even_if_it_was_signed() -> No
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_a", "\u00e9"])
 def test_a_key_that_is_none_is_said_to_be_none(secret: str) -> None:
-    with pytest.raises(CommandRefusedError, match="the secret of dana is none"):
+    with pytest.raises(UnsignedError, match="the secret of dana is none"):
         signed(APPROVE, secret, "cmd-1", now())
 
 
