@@ -214,6 +214,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         data_quality=quality.notes,
         paged=incident.paged,
         acknowledged_by=incident.acknowledged_by,
+        helped=incident.helped,
     )
     first = verdicts.suspects[0] if verdicts.suspects else None
     return Assessment(

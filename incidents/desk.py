@@ -323,7 +323,7 @@ class Desk:
         if not incident.away and incident.state in ("open", "acting"):
             incident.state = step(incident.state, "all_returned")
             self._tell(incident, "updated", at_ms, out)
-        if not incident.proven and outcome_of(incident, self.books, self.settings) == "back":
+        if incident.helped is None and outcome_of(incident, self.books, self.settings) == "back":
             self._prove(incident, at_ms, out)
         if incident.away or incident.returned_at is None:
             return
@@ -338,12 +338,13 @@ class Desk:
 
     def _prove(self, incident: Incident, at_ms: int, out: list[Entry]) -> None:
         """A rollback surely helped: say what it saved."""
-        incident.proven = True
         saved, low, high = incident.saving
         reasons = (
             f"the rollback of {incident.plan} helped: what hurt has surely come back (a hundred times as likely as that it has not)",
             f"about {saved:.0f} orders saved in the hour after it ({low:.0f} to {high:.0f}), at the rate at which they were lost before",
         )
+        incident.helped = "; ".join(reasons)
+        self._tell(incident, "updated", at_ms, out)
         out.append(_decided(incident, Decision(at_ms=at_ms, action="observe", target=incident.plan, reasons=reasons)))
 
     def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
@@ -396,6 +397,7 @@ class Desk:
             state=incident.state,
             paged=incident.paged,
             acknowledged_by=incident.acknowledged_by,
+            helped=incident.helped,
         )
         incident.shown = state
         out.append(Entry(at_ms=at_ms, event=event, incident_id=incident.id, incident=state))

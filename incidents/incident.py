@@ -65,9 +65,9 @@ class Incident:
     paged_ms: int | None = None
     acknowledged_by: str | None = None
     escalated: bool = False
-    #: What a rollback was expected to save when it was decided, and whether it is proven that it helped.
+    #: What a rollback was expected to save when it was decided, and the sentence that says that it surely helped.
     saving: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    proven: bool = False
+    helped: str | None = None
     #: Something was said: it is looked at on the next tick, however old it is.
     stirred: bool = False
     ailing: frozenset[str] = frozenset()

@@ -320,6 +320,8 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
         What is doubtful about the data; empty when nothing is.
     paged : bool
         Somebody has been told.
+    helped : str or None
+        What says that a rollback surely helped, and what it saved; None: there was none, or nobody knows yet.
     acknowledged_by : str or None
         The person who looks after it.
     """
@@ -347,6 +349,7 @@ class IncidentState(msgspec.Struct, frozen=True, kw_only=True):
     would_change: tuple[str, ...] = ()
     paged: bool = False
     acknowledged_by: str | None = None
+    helped: str | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,8 +52,9 @@ def _incident(state: IncidentState) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(state)
     for name in ("opened_at", "onset", "closed_at"):
         plain[name] = rfc3339(plain.pop(f"{name}_ms"))
-    if state.acknowledged_by is None:
-        del plain["acknowledged_by"]
+    for name in ("acknowledged_by", "helped"):
+        if plain[name] is None:
+            del plain[name]
     return plain
 
 

@@ -68,7 +68,8 @@ def page_of(notice: Notice, at_ms: int) -> Page:
         lines.append(f"{incident.get('acknowledged_by') or 'somebody'} looks after it")
     else:
         title = f"over: {title}"
-        lines += [f"{incident['orders_lost']:,.0f} orders were lost since {incident['onset']}", _suspects(incident)]
+        helped = [incident["helped"]] if incident.get("helped") else []
+        lines += [*helped, f"{incident['orders_lost']:,.0f} orders were lost since {incident['onset']}", _suspects(incident)]
     lines += incident["data_quality"]
     return Page(
         event=notice.event,

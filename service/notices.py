@@ -58,7 +58,7 @@ def rows_of(
         if entry.incident is not None:
             states[entry.incident_id] = entry.incident
         known = states.get(entry.incident_id) or state_of(entry.incident_id)
-        event = _event_of(record, entry)
+        event = None if known is None else _event_of(record, entry, known)
         if known is None or event is None:
             continue
         decision = entry.decision
@@ -96,12 +96,13 @@ def rows_of(
             )
 
 
-def _event_of(record: LogRecord, entry: Entry) -> _Event | None:
+def _event_of(record: LogRecord, entry: Entry, known: IncidentState) -> _Event | None:
     """What a pager is told of a line of the timeline; None: nothing."""
     decision = entry.decision
     if decision is not None:
         waits = decision.action == "hold" and decision.plan is not None and decision.needs > 0
-        return "trigger" if decision.action in {"page", "rollback"} or waits else None
+        helped = decision.action == "observe" and known.paged and known.helped is not None
+        return "trigger" if decision.action in {"page", "rollback"} or waits or helped else None
     if entry.incident is None or not entry.incident.paged:
         return None
     if entry.event == "closed":

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from rollguard.config import Layer, Settings, default_text, load_layers
 from rollguard.replay import fold
 from rollguard.service import open_store
 from rollguard.store import LedgerEntry, Store
-from tests.live.servers import HOST, Broker, Names, free_ports, until
+from tests.live.servers import HOST, Broker, Names, free_ports, in_a_loop, until
 from tests.live.workers import Process
 from tests.servers.alertmanager import Alertmanager, alertmanager
 
@@ -46,8 +50,9 @@ START_S = 240.0
 class Loop:
     """A shop, and the worker that watches it."""
 
-    def __init__(self, folder: Path, settings: Settings, config: Path, url: str) -> None:
-        self.folder = folder
+    def __init__(self, settings: Settings, config: Path, url: str, worker: str) -> None:
+        self.worker = worker
+        self.heartbeats: list[str] = []
         self.settings = settings
         self.config = config
         self.deployer = url
@@ -100,8 +105,46 @@ class Loop:
         )
         assert done.returncode == 0, done.stderr
 
+    def gate(self, service: str, version: str, *, region: str) -> httpx.Response:
+        """Ask as a pipeline does."""
+        return httpx.get(f"{self.worker}/gate", params={"service": service, "version": version, "region": region}, trust_env=False)
+
+    def forge(self, record: dict[str, Any]) -> None:
+        """Write a change that nobody signed."""
+
+        async def work() -> None:
+            async with AIOKafkaProducer(bootstrap_servers=self.settings.kafka.bootstrap_servers) as producer:
+                await producer.send_and_wait(self.settings.changes.topic, msgspec.json.encode(record))
+
+        in_a_loop(work)
+
     def _told(self) -> Any:
         return httpx.get(f"{self.deployer}/calls", trust_env=False).json()
+
+
+@contextmanager
+def outside() -> Iterator[tuple[str, list[str]]]:
+    """Somebody outside who is told that Rollguard lives: their address, and what was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://{HOST}:{server.server_port}/ping", asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
@@ -112,6 +155,7 @@ def running(broker: Broker, alertmanager: Alertmanager, names: Names, folder: Pa
     text = re.sub(r"topic: shop\.", f"topic: {names.prefix}.shop.", text)
     text = text.replace("http://127.0.0.1:9093", alertmanager.url).replace("http://127.0.0.1:8090", f"http://{HOST}:{deployer}")
     text += json.dumps({"kafka": {"bootstrap_servers": broker.bootstrap, "prefix": names.prefix, "group": names.group}})[1:-1].replace('"kafka"', "\nkafka", 1)
+    text = text.replace("respond:\n", "respond:\n  heartbeat: {secret: env:HEARTBEAT_URL, every: 20s}\n")
     text += f"\nstore: {{url: 'sqlite:///{folder / 'rollguard.db'}'}}\nhttp: {{port: {http}}}\n"
     config = folder / "shop.yaml"
     config.write_text(text, encoding="utf-8")
@@ -120,12 +164,17 @@ def running(broker: Broker, alertmanager: Alertmanager, names: Names, folder: Pa
         broker.create_topic(f"{names.prefix}.shop.{topic}", 1 if topic == "deploys" else 2)
     for topic in ("blocks", "signals", "deadletter", "commands"):
         broker.create_topic(f"{names.prefix}.{topic}")
+    watched = ExitStack()
+    address, heartbeats = watched.enter_context(outside())
     words = ["--bootstrap", broker.bootstrap, "--prefix", f"{names.prefix}.shop", "--port", str(deployer), "--orders", str(ORDERS)]
     said = folder / "shop.log"
     with said.open("wb") as log:
         shop = subprocess.Popen([sys.executable, str(SHOP / "main.py"), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
+    os.environ["HEARTBEAT_URL"] = address
     worker = Process(["worker", "-c", str(config), "--logs", "json"], folder / "worker.log", http)
-    loop = Loop(folder, settings, config, f"http://{HOST}:{deployer}")
+    loop = Loop(settings, config, f"http://{HOST}:{deployer}", f"http://{HOST}:{http}")
+
+    loop.heartbeats = heartbeats
 
     def has_opened() -> bool:
         assert shop.poll() is None, said.read_text()
@@ -146,13 +195,14 @@ def running(broker: Broker, alertmanager: Alertmanager, names: Names, folder: Pa
         shop.terminate()
         shop.wait(30)
         assert worker.end() == 0
+        watched.close()
         sys.stdout.write(worker.said[-5000:])
 
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets are where the config says."""
-    for name, value in KEYS.items():
+    for name, value in (KEYS | {"HEARTBEAT_URL": ""}).items():
         monkeypatch.setenv(name, value)
 
 
@@ -165,6 +215,8 @@ def test_a_bad_version_is_found_paged_and_rolled_back_and_the_recovery_is_proven
         (incident,) = loop.incidents()
         told = alertmanager.told(incident["incident_id"], "firing", PAGED_S)
         paged_s = time.monotonic() - live_s
+        # The pipeline asks before it goes on to the other region.
+        assert loop.gate("promises", "2.0", region="us-east").json()["answer"] == "block"
         until(lambda: loop.live("promises", "eu-west") == "1.0", "the version before it", ROLLED_BACK_S)
         back_s = time.monotonic() - live_s
         until(lambda: "rollback.done" in loop.kinds(), "a rollback that is confirmed")
@@ -180,6 +232,13 @@ def test_a_bad_version_is_found_paged_and_rolled_back_and_the_recovery_is_proven
         assert [kinds.count(kind) for kind in ("decided.rollback", "rollback.intent", "rollback.done")] == [1, 1, 1]
         assert paged_s <= PAGED_S
         assert back_s <= ROLLED_BACK_S
+        assert "the rollback of" in str(alertmanager.alerts(incident["incident_id"]))
+        # What was rolled back goes no further, and a change that nobody signed blames nobody.
+        assert "it was rolled back in" in loop.gate("promises", "2.0", region="us-east").json()["reasons"][0]
+        loop.forge({"deploy_id": "chg-forged", "service": "search", "started_at": int(time.time() * 1000)})
+        until(lambda: "change.refused" in loop.kinds(), "what nobody signed")
+        # All the while somebody outside was told that an anomaly of our own came through.
+        assert len(loop.heartbeats) >= 2
 
 
 def test_a_provider_that_fails_is_paged_and_nothing_is_rolled_back(
