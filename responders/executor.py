@@ -134,6 +134,9 @@ class Executor:
         except TargetError as error:
             await self._end(row, "failed", f"nothing was changed: {error}")
             return
+        except Exception as error:  # noqa: BLE001 - whatever a target's answer breaks, nothing was asked for yet
+            await self._end(row, "failed", f"nothing was changed: {_broken(error)}")
+            return
         intent = {"row": row.id, "plan": asked.plan.hash, "steps": [each.what for each in prepared], "approved_by": asked.approved_by}
         await asyncio.to_thread(self.store.append, [self._ledger("intent", row, intent)])
         outcome, detail = await self._execute(row, target, prepared)
@@ -156,6 +159,8 @@ class Executor:
                     done.append(each.what)
                     continue
                 return "unknown", _partly(done, prepared, f"nobody knows whether it was done: {error}. Look before anything else")
+            except Exception as error:  # noqa: BLE001 - the call may have been made
+                return "unknown", _partly(done, prepared, f"nobody knows whether it was done: {_broken(error)}. Look before anything else")
             done.append(each.what)
         return await self._confirm(target, [each.step for each in prepared])
 
@@ -164,7 +169,10 @@ class Executor:
         name = self._target_name(steps[0].service)
         until_ms = self.now_ms() + self.settings.respond.targets[name].confirm_ms
         while True:
-            found = [await target.confirm(step) for step in steps]
+            try:
+                found = [await target.confirm(step) for step in steps]
+            except Exception as error:  # noqa: BLE001 - it was taken, and may be under way
+                return "unknown", f"the target took it, and cannot say how far it has come: {_broken(error)}"
             if all(each == "live" for each in found):
                 return "done", f"{steps[0].to_version} is live again in {', '.join(step.region or 'all places' for step in steps)}"
             if "failed" in found:
@@ -186,7 +194,7 @@ class Executor:
     async def _is_live(target: Target, step: Step) -> bool:
         try:
             return await target.current(step) == step.to_version
-        except TargetError:
+        except Exception:  # noqa: BLE001 - who cannot say that it is live has not said so
             return False
 
     def _forbidden(self, asked: Intent) -> str:
@@ -259,6 +267,10 @@ def _steps(row: OutboxRow, asked: Intent) -> list[Step]:
         )
         for region in (plan.places or (None,))
     ]
+
+
+def _broken(error: Exception) -> str:
+    return f"the target broke ({type(error).__name__}); this is a bug of Rollguard's or of the target's answer"
 
 
 def _partly(done: list[str], prepared: list[Prepared], detail: str) -> str:

@@ -168,12 +168,13 @@ def running(broker: Broker, alertmanager: Alertmanager, names: Names, folder: Pa
     address, heartbeats = watched.enter_context(outside())
     words = ["--bootstrap", broker.bootstrap, "--prefix", f"{names.prefix}.shop", "--port", str(deployer), "--orders", str(ORDERS)]
     said = folder / "shop.log"
+    # As a person starts it: its modules stand beside it.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     with said.open("wb") as log:
-        shop = subprocess.Popen([sys.executable, str(SHOP / "main.py"), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
+        shop = subprocess.Popen([sys.executable, str(SHOP / "main.py"), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=clean)
     os.environ["HEARTBEAT_URL"] = address
     worker = Process(["worker", "-c", str(config), "--logs", "json"], folder / "worker.log", http)
     loop = Loop(settings, config, f"http://{HOST}:{deployer}", f"http://{HOST}:{http}")
-
     loop.heartbeats = heartbeats
 
     def has_opened() -> bool:

@@ -286,3 +286,23 @@ def test_what_may_not_be_done_any_more_is_not(store: Store, flag: str, value: st
     assert state(store, row) == "failed"
     assert life.world.done == []
     assert words in life.told[0].detail
+
+
+@pytest.mark.parametrize(
+    ("broken", "outcome", "words"), [("plan", "failed", "nothing was changed"), ("execute", "unknown", "nobody knows"), ("confirm", "unknown", "took it")]
+)
+def test_a_target_that_breaks_ends_nothing_else_and_is_told(store: Store, broken: str, outcome: str, words: str) -> None:
+    life, row = Life(store, World(chance_of(1))), ask(store, 1)
+    target = Deployer(life.world, Calls(None), 0.0)
+
+    async def breaks(_: object) -> None:
+        raise KeyError("metadata")
+
+    setattr(target, broken, breaks)
+    store.raise_flag(Executor.FRONTIER, str(T0), T0)
+    executor = Executor(store, SETTINGS, targets={"all": target}, tell=life._tell, now_ms=lambda: T0, taken_by="one", sleep=life._sleep)
+    asyncio.run(executor.once())
+    assert state(store, row) == outcome
+    assert words in life.told[0].detail
+    assert "KeyError" in life.told[0].detail
+    assert len(life.world.done) == (broken == "confirm")
