@@ -141,7 +141,7 @@ def faust_app(settings: Settings, access: Access, append: Append, keys: Keys, re
 def _agent(settings: Settings, kind: Any, append: Append, keys: Keys, refused: Refused) -> Callable[[Any], Awaitable[None]]:
     async def agent(stream: Any) -> None:
         async for event in stream.events():
-            out = records_of(settings, kind, event.message, keys)
+            out = records_of(settings, kind, _as_consumed(event.message), keys)
             for wait_s in pauses():
                 try:
                     for each in out:
@@ -154,6 +154,16 @@ def _agent(settings: Settings, kind: Any, append: Append, keys: Keys, refused: R
                     await stream.sleep(wait_s)
 
     return agent
+
+
+def _as_consumed(message: Any) -> ConsumerRecord:
+    """A message of Faust's, which tells time in seconds, as the record that it was."""
+    value = message.value or b""
+    timestamp_ms = None if message.timestamp is None else round(1000 * message.timestamp)
+    headers = message.headers.items() if isinstance(message.headers, dict) else message.headers or ()
+    return ConsumerRecord(
+        message.topic, message.partition, message.offset, timestamp_ms, message.timestamp_type, message.key, message.value, None, 0, len(value), tuple(headers)
+    )
 
 
 def _credentials(access: Access) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from rollguard.config import RollguardError
 from rollguard.config import Target as TargetConfig
 from rollguard.responders.http import HttpAnswer, HttpBrokenError, call, client, json_headers
-from rollguard.responders.records import MovedError, Prepared, RefusedError, Step, UnknownError
+from rollguard.responders.records import Confirmed, MovedError, Prepared, RefusedError, Step, UnknownError
 
 __all__ = ["Cluster", "Kept"]
 
@@ -49,7 +49,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Cluster:
-    """Reads and patches one kind of object.
+    """Reads and patches one kind of object; a kind of target says which, what it does and how far that has come.
 
     Parameters
     ----------
@@ -58,7 +58,6 @@ class Cluster:
     target : rollguard.config.Target
     secret : callable
         Reads the bearer token; for each call, since tokens of service accounts rotate.
-    kept : Kept
 
     Raises
     ------
@@ -66,10 +65,11 @@ class Cluster:
         If it can never work.
     """
 
-    def __init__(self, where: str, target: TargetConfig, secret: Callable[[], str], kept: Kept) -> None:
+    kept: ClassVar[Kept]
+
+    def __init__(self, where: str, target: TargetConfig, secret: Callable[[], str]) -> None:
         self.where = where
         self.target = target
-        self.kept = kept
         self._secret = secret
         secret()
         self.cas: Literal["native", "read-then-call", "none"] = target.compares
@@ -77,6 +77,26 @@ class Cluster:
             self._session = client(timeout_ms=target.timeout_ms, ca_file=target.ca_file)
         except OSError as error:
             raise RefusedError(where, f"ca_file: {(error.strerror or 'no certificate in it').lower()}") from None
+
+    async def current(self, step: Step) -> str:
+        """Read the version that is asked for."""
+        return self.version_of(step, await self.read(step))
+
+    async def confirm(self, step: Step) -> Confirmed:
+        """Ask whether every replica is of the version and well."""
+        try:
+            found = await self.read(step)
+        except RefusedError:
+            return "unknown"
+        version = self.version_of(step, found)
+        if version != step.to_version:
+            return "going" if version == step.expected_version else "failed"
+        return self.progress(found)
+
+    @staticmethod
+    def progress(found: Mapping[str, Any]) -> Confirmed:
+        """How far an object of the right version has come."""
+        raise NotImplementedError
 
     async def read(self, step: Step) -> dict[str, Any]:
         """Read the object of a step.

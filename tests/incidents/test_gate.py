@@ -12,17 +12,10 @@ from msgspec.structs import replace
 
 from rollguard.incidents import ChangeSeen, Command, GateAnswer, GateQuestion, Release, Rollback, answered, learnt, release_of
 from tests.incidents.scenes import settings_with
+from tests.incidents.test_approvals import PEOPLE
 
 NOW_MS = 1_772_442_000_000
 HOUR_MS = 3_600_000
-PEOPLE = """
-respond:
-  people:
-    dana: {secret: env:DANA, aliases: [dana-gh]}
-    erin: {secret: env:ERIN}
-    frank: {secret: env:FRANK}
-    ci: {secret: env:CI, bot: true}
-"""
 SETTINGS = settings_with(PEOPLE)
 NOTHING = Release(service="checkout", version="2.0")
 
@@ -95,7 +88,7 @@ def test_nobody_knows_of_an_approval_that_was_not_said() -> None:
     ("by", "authors", "words"),
     [
         ("dana", ("@Dana-GH",), "dana is an author of it"),
-        ("ci", ("mallory",), "ci is a bot"),
+        ("robot", ("mallory",), "robot is a bot"),
         ("zoe", ("mallory",), "zoe is nobody that the config knows"),
         ("erin", (), "nobody says who its author is"),
     ],
@@ -154,7 +147,7 @@ RECORDS = st.lists(
         approvals=st.sampled_from([None, 0, 1, 2]),
         started_ms=st.integers(NOW_MS - HOUR_MS, NOW_MS),
     )
-    | st.builds(allow, st.sampled_from(["dana", "erin", "frank", "ci", "zoe"]), st.integers(NOW_MS - HOUR_MS, NOW_MS)),
+    | st.builds(allow, st.sampled_from(["dana", "erin", "frank", "robot", "zoe"]), st.integers(NOW_MS - HOUR_MS, NOW_MS)),
     max_size=8,
 )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from rollguard.responders import KillSwitch
 from rollguard.service import open_store
 from tests.cli.terminal import said
 from tests.live.servers import Broker, Names, until
@@ -31,12 +33,19 @@ def test_a_command_is_heard_and_a_forged_one_is_remembered(
         assert said(monkeypatch, capsys, *mute, "--secret", "env:ERIN_KEY").code == 0
         assert said(monkeypatch, capsys, "kill", "on", "-c", str(service.path())).code == 0
         store = open_store(service.settings)
-        until(lambda: len(store.ledger()) >= 2, "what was said in the ledger")
+        # As somebody does who has nothing but Kafka at hand; what was said last holds, so that it has to be known when it was said.
+        assert said(monkeypatch, capsys, "kill", "off", "--as", "dana", "--secret", "env:DANA_KEY", "-c", str(service.path())).code == 0
+        service.send(service.topic("commands"), [b'{"command": "kill", "on": true}'])
+        until(lambda: (flag := store.flag(KillSwitch.FLAG)) is not None and flag.value == "on", "a kill switch that is on")
+        flag = store.flag(KillSwitch.FLAG)
+        assert flag is not None
+        assert abs(flag.at_ms - time.time() * 1000) < 60_000
+        until(lambda: len(store.ledger()) >= 5, "what was said in the ledger")
         found = {entry.kind: msgspec.json.decode(entry.body) for entry in store.ledger()}
         store.close()
         assert worker.end() == 0
         assert DANA[6:] not in worker.said
-    assert set(found) == {"command.mute", "command.refused"}
+    assert set(found) == {"command.mute", "command.refused", "command.kill"}
     assert (found["command.mute"]["by"], found["command.mute"]["service"], found["command.mute"]["reason"]) == ("dana", "checkout", "we move")
     assert "mute of dana: " in found["command.refused"]["detail"]
 

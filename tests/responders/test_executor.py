@@ -134,13 +134,6 @@ class Mortal:
         return call
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    found = Store.open(f"sqlite:///{tmp_path / 'rollguard.db'}")
-    found.migrate()
-    return found
-
-
 def ask(store: Store, number: int, *, places: tuple[str, ...] = ("eu-west",), approved_by: tuple[str, ...] = ()) -> str:
     """A rollback is decided."""
     incident = f"inc-{number}"

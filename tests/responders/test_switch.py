@@ -12,13 +12,6 @@ from rollguard.responders import KillSwitch
 from rollguard.store import Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    found = Store.open(f"sqlite:///{tmp_path / 'rollguard.db'}")
-    found.migrate()
-    return found
-
-
 def test_without_a_file_and_with_nothing_said_it_is_off(store: Store) -> None:
     assert KillSwitch(store, None).why_on() == ""
 

@@ -21,13 +21,6 @@ from tests.service.test_http import ask
 QUESTION = GateQuestion(service="checkout", version="2.0", region="us-east")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    found = Store.open(f"sqlite:///{tmp_path / 'rollguard.db'}")
-    found.migrate()
-    return found
-
-
 def test_what_was_remembered_is_answered_from(store: Store) -> None:
     now_ms = time.time_ns() // 1_000_000
     settings = settings_with()
