@@ -152,6 +152,8 @@ class Respond(Section):
     plan_expires_ms: LongSpan = Field(default=15 * MINUTE_MS, alias="plan_expires")
     """A plan that is not approved by then is dropped; milliseconds."""
     people: dict[Name, Person] = {}
+    link: Url | None = None
+    """Where a person looks at an incident, as https://wiki.example/rollguard/{incident}; stands on each page. It opens something, it never does anything."""
     protected: tuple[Text, ...] = ("rollguard", "kafka")
     """Services that are never rolled back: Rollguard, what it runs on, what carries out its rollbacks."""
     kill_switch: Text | None = None

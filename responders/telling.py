@@ -29,7 +29,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         As in the timeline.
     decision, next : dict or None
         What was decided, and what was decided right after it, as in the timeline.
-    owner, runbook : str or None
+    owner, runbook, link : str or None
     because : str
         What comes first: why it is told to this pager and not to another, or what became of a rollback.
     changed : str
@@ -44,6 +44,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     next: dict[str, Any] | None = None
     owner: str | None = None
     runbook: str | None = None
+    link: str | None = None
     because: str = ""
     changed: str = ""
 
@@ -85,7 +86,7 @@ def page_of(notice: Notice, at_ms: int) -> Page:
         onset_ms=ms_of(incident["onset"]),
         changed=notice.changed,
         ended_ms=ms_of(incident["closed_at"]) if notice.event == "resolve" and incident["closed_at"] else None,
-        links=() if notice.runbook is None else (Link(text="Runbook", href=notice.runbook),),
+        links=tuple(Link(text=text, href=href) for text, href in (("Look at it", notice.link), ("Runbook", notice.runbook)) if href is not None),
         details={
             name: incident[name]
             for name in ("state", "verdict", "metrics", "suspects", "no_change_probability", "orders_lost", "orders_lost_interval", "orders_lost_per_minute")

@@ -83,6 +83,7 @@ def rows_of(
                 next=None if following is None or name != "page" else _plain(following, "decision"),
                 owner=own.owner,
                 runbook=own.runbook,
+                link=None if settings.respond.link is None else settings.respond.link.replace("{incident}", entry.incident_id),
             )
             yield OutboxRow(
                 id=f"{entry.incident_id}/{event if decision is None else name}/{entry.at_ms}/{pager}" + ("/told" if name == "rollback" else ""),

@@ -19,7 +19,7 @@ from tests.properties import shop as shops
 
 #: What a replay takes as given: auto, earned, and a target for every service.
 MODE = """mode: auto
-respond: {trust: granted, targets: {all: {kind: kubernetes, url: "https://127.0.0.1:1", secret: env:NONE}}, target: all}
+respond: {trust: granted, targets: {all: {kind: command, argv: ["false"], cas: native}}, target: all}
 """
 CASES = Path(__file__).parents[3] / "shared" / "data" / "cases"
 HOUR_MS, MINUTE_MS = shops.HOUR_MS, shops.MINUTE_MS

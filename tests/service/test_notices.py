@@ -8,14 +8,14 @@ from rollguard.detectors import Signal
 from rollguard.incidents import RolledBack
 from rollguard.responders import Intent, Notice, Page, page_of
 from rollguard.service.notices import rows_of
-from tests.incidents.scenes import ONSET, Hurt, Shop, deploy, regional
+from tests.incidents.scenes import ONSET, Hurt, Shop, deploy, regional, settings_with
 from tests.incidents.test_aftermath import DONE, told
 
 LATE_MS = 20_000
 
 
 def test_that_a_rollback_helped_and_what_it_saved_is_told_when_it_is_sure_and_at_the_end() -> None:
-    shop = Shop()
+    shop = Shop(settings=settings_with("respond: {link: 'https://wiki.example/{incident}'}"))
     (left,) = [s for s in regional(shop) if isinstance(s, Signal)]
     shop.hurts = [Hurt("orders", 0.6, ONSET, DONE + 6, where={"region": "eu-west"})]
     returned = shop.returned("orders", DONE + 8, DONE + 6, region="eu-west")
@@ -27,6 +27,7 @@ def test_that_a_rollback_helped_and_what_it_saved_is_told_when_it_is_sure_and_at
     pages: list[Page] = [page_of(msgspec.json.decode(row.body, type=Notice), row.at_ms) for row in rows if row.kind == "page"]
     assert [page.event for page in pages][-2:] == ["trigger", "resolve"]
     for page in pages[-2:]:
+        assert [link.href for link in page.links] == [f"https://wiki.example/{page.dedup_key}"]
         assert "the rollback of chg-1 helped" in " ".join(page.lines)
         assert "orders saved in the hour after it" in " ".join(page.lines)
     assert desk.incidents == []
