@@ -19,6 +19,7 @@ from rollguard.cli.listing import incidents
 from rollguard.cli.paging import page
 from rollguard.cli.producing import produce
 from rollguard.cli.replaying import replay
+from rollguard.cli.reporting import report
 from rollguard.cli.topics import topics
 from rollguard.cli.working import worker
 from rollguard.config import RollguardError
@@ -51,6 +52,7 @@ def options(
 
 
 app.command(name="replay")(replay)
+app.command(name="report")(report)
 app.command(name="explain")(explain)
 app.command(name="affected")(affected)
 app.command(name="check")(check)

@@ -71,7 +71,7 @@ def replay(
     ] = None,
     until: Annotated[str | None, typer.Option("--to", help="With --from: up to this event time. [default: all that the topics hold]", metavar="TIME")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write timeline.jsonl, incidents.jsonl and summary.json into this folder.", metavar="DIR")
+        Path | None, typer.Option("--out", "-o", help="Write report.html, timeline.jsonl, incidents.jsonl and summary.json into this folder.", metavar="DIR")
     ] = None,
     config: ConfigFile = None,
     mode: Annotated[
@@ -110,4 +110,4 @@ def replay(
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
     tell(console, run)
     if out is not None:
-        console.print(f"Written to {out}: timeline.jsonl, incidents.jsonl, summary.json", style="dim")
+        console.print(f"Written to {out}: report.html, timeline.jsonl, incidents.jsonl, summary.json", style="dim")

@@ -5,6 +5,7 @@ from rollguard.replay.case import Case, CaseError, open_case
 from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
+from rollguard.replay.report import html_of
 from rollguard.replay.run import OutError, Run, make_out, run_case, run_of
 from rollguard.replay.story import Story, write_case
 from rollguard.replay.timeline import fold, line_of
@@ -21,6 +22,7 @@ __all__ = [
     "Story",
     "Window",
     "fold",
+    "html_of",
     "line_of",
     "make_file",
     "make_out",

@@ -14,6 +14,7 @@ import numpy as np
 from rollguard.config import Labels, Mode, Settings
 from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import ChangeRefusedError, ChangeSeen, Desk, Entry, LogRecord, change_sightings
+from rollguard.replay.minutes import Minutes
 from rollguard.replay.reader import Lines, Reader
 from rollguard.replay.tables import from_text
 from rollguard.streams import Block, Closed, DeadLetter, Ingest, IngestCounts, Merger, measures
@@ -199,6 +200,9 @@ class Replay:
             for reader in events.get(source, ())
         ]
         self.lateness_ms = max(source.lateness_ms for source in settings.sources.values())
+        #: What was counted, for whoever draws it; and every change that was known.
+        self.minutes = Minutes(settings.bucket_ms)
+        self.known: list[ChangeSeen] = []
 
     def run(self, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Entry]:
         """Timeline entries, as soon as event time has reached them.
@@ -218,6 +222,9 @@ class Replay:
         for closed in self.closed(on_progress):
             records = detect.feed(closed)
             self._note(closed, records)
+            for record in records:
+                if isinstance(record, Tick):
+                    self.minutes.add(record)
             yield from desk.feed(self._log(records, changes, waiting))
 
     def closed(self, on_progress: Callable[[Progress], None] | None) -> Iterator[Closed]:
@@ -310,6 +317,7 @@ class Replay:
                 found |= {each.id: each for each in seen}
         self.report.changes_damage = reader.damage
         self.report.changes = len({seen.deploy_id for seen in found.values()})
+        self.known = list(found.values())
         return sorted(found.values(), key=lambda seen: (seen.seen_ms, seen.id))
 
 

@@ -15,6 +15,7 @@ import msgspec
 from rollguard.config import Labels, RollguardError, Settings, format_duration, ms_of, printable, rfc3339
 from rollguard.replay.case import Case
 from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
+from rollguard.replay.report import drawn, html_of
 from rollguard.replay.span import span_of
 from rollguard.replay.timeline import fold, line_of
 
@@ -54,21 +55,24 @@ class Run:
         Their fold: lines of `incidents.jsonl`.
     summary : dict
         `summary.json`.
+    report : dict
+        What `report.html` shows.
     """
 
     name: str
     timeline: list[bytes]
     incidents: list[dict[str, Any]]
     summary: dict[str, Any]
+    report: dict[str, Any]
 
     def as_json(self) -> str:
         """Summary and incidents as one JSON object."""
         return msgspec.json.format(_PRETTY.encode({"summary": self.summary, "incidents": self.incidents}), indent=2).decode()
 
     def write(self, out: Path) -> None:
-        """Write `timeline.jsonl`, `incidents.jsonl` and `summary.json` into a folder, which is made if need be.
+        """Write `timeline.jsonl`, `incidents.jsonl`, `report.html` (and `report.json`, of which it is made) and `summary.json` into a folder.
 
-        `summary.json` comes last, and an older one goes first: where it stands, the result is whole.
+        The folder is made if need be. `summary.json` comes last, and an older one goes first: where it stands, the result is whole.
 
         Raises
         ------
@@ -79,6 +83,8 @@ class Run:
         files = {
             "timeline.jsonl": b"".join(line + b"\n" for line in self.timeline),
             "incidents.jsonl": b"".join(_PRETTY.encode(incident) + b"\n" for incident in self.incidents),
+            "report.json": _PRETTY.encode(self.report) + b"\n",
+            "report.html": html_of([self.report]).encode(),
             SUMMARY: msgspec.json.format(_PRETTY.encode(self.summary), indent=2) + b"\n",
         }
         parts = {name: out / f".{name}.part" for name in files}
@@ -153,7 +159,8 @@ def run_of(name: str, replay: Replay, on_progress: Callable[[Progress], None] | 
     timeline = [line_of(entry) for entry in replay.run(on_progress)]
     lines = [msgspec.json.decode(line) for line in timeline]
     incidents = fold(lines)
-    return Run(name, timeline, incidents, _summary(name, replay, notes, incidents, lines))
+    summary = _summary(name, replay, notes, incidents, lines)
+    return Run(name, timeline, incidents, summary, drawn(name, summary, incidents, replay.minutes, replay.known))
 
 
 def _summary(name: str, replay: Replay, notes: Sequence[str], incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_out_holds_the_timeline_its_fold_and_the_summary(
 ) -> None:
     done = said(monkeypatch, capsys, "replay", case, "--out", tmp_path / "out", "--json")
     assert (done.code, done.err) == (0, "")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["incidents.jsonl", "summary.json", "timeline.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["incidents.jsonl", "report.html", "report.json", "summary.json", "timeline.jsonl"]
     timeline = [json.loads(line) for line in (tmp_path / "out" / "timeline.jsonl").read_text().splitlines()]
     incidents = [json.loads(line) for line in (tmp_path / "out" / "incidents.jsonl").read_text().splitlines()]
     assert [line["at"] for line in timeline] == sorted(line["at"] for line in timeline)

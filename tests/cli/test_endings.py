@@ -70,7 +70,7 @@ def test_an_older_result_is_replaced_whole(case: Path, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     run.write(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
-    assert sorted(first) == ["incidents.jsonl", "mine.txt", "summary.json", "timeline.jsonl"]
+    assert sorted(first) == ["incidents.jsonl", "mine.txt", "report.html", "report.json", "summary.json", "timeline.jsonl"]
 
 
 def test_a_terminal_sees_a_progress_bar_and_a_pipe_does_not(case: Path) -> None:

@@ -1,6 +1,7 @@
 """Ctrl-C is never lost."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,6 +19,14 @@ def _lose_an_interrupt() -> None:
     thing = Interrupted()
     del thing
     signal.pause()
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Interrupts are heard, also in a job of a shell's background, which is started deaf to them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_in_a_destructor_comes_again(capsys: pytest.CaptureFixture[str]) -> None:

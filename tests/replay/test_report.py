@@ -1,0 +1,148 @@
+"""The page of a report: whatever stands in an event is text there, and nothing in it asks anybody for anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollguard.detectors import Account, SeriesName, Tick
+from rollguard.replay import Run, html_of, open_case, run_case
+from rollguard.replay.minutes import Minutes
+from tests.cli.terminal import said
+from tests.properties import shop as shops
+
+ATTACKS = (
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "<!--",
+    "]]>",
+    "{{ 7 * 7 }}",
+    "\u2028alert(1)\u2029",
+)
+#: A part of the page's own, and no more.
+SCRIPTS = 3
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A replay of a small shop in which promises, orders and errors go wrong in one region."""
+    shop = shops.a_shop()
+    return run_case(open_case(shops.write(tmp_path_factory.mktemp("shop") / "case", shop, end_ms=shop.end_ms)))
+
+
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def poisoned(value: Any, attack: str) -> Any:
+    """The same, with an attack in every text that is no time and no word of ours."""
+    if isinstance(value, dict):
+        return {key: poisoned(each, attack) for key, each in value.items()}
+    if isinstance(value, list):
+        return [poisoned(each, attack) for each in value]
+    ours = {"guilty", "no_change", "inconclusive", "hold", "page", "rollback", "observe", "onset", "change"}
+    return attack if isinstance(value, str) and value not in ours and not re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", value) else value
+
+
+def test_the_page_says_what_broke_who_did_it_what_it_cost_and_what_was_done(run: Run) -> None:
+    page = Tags(html_of([run.report]))
+    for words in (shops.CULPRIT, "did it, with a probability of", "orders lost", "What was decided", "rollback", "eu-west", "us-east"):
+        assert words in page.text
+    assert "well" in page.text
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_that_came_with_an_event_is_more_than_text(run: Run, attack: str) -> None:
+    clean, page = Tags(html_of([run.report])), Tags(html_of([poisoned(run.report, attack)]))
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in clean.tags]
+    assert sum(tag == "script" for tag, _ in page.tags) == SCRIPTS
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert (attributes.get("href") or "#").startswith("#")
+
+
+def test_it_asks_nobody_for_anything_and_is_small(run: Run) -> None:
+    text = html_of([run.report])
+    policy = next(attributes["content"] for tag, attributes in Tags(text).tags if tag == "meta" and "http-equiv" in attributes)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert not [attributes for tag, attributes in Tags(text).tags if "src" in attributes or tag in {"link", "iframe", "object"}]
+    assert len(text) < 1_000_000
+
+
+def test_the_same_run_gives_the_same_page(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run.write(tmp_path / "result")
+    told = said(monkeypatch, capsys, "report", str(tmp_path / "result"), "-o", str(tmp_path / "page.html"))
+    assert told.code == 0
+    assert (tmp_path / "page.html").read_bytes() == (tmp_path / "result" / "report.html").read_bytes()
+    told = said(monkeypatch, capsys, "report", str(tmp_path), "-o", str(tmp_path / "page.html"))
+    assert (told.code, "no report.json in it" in told.err) == (2, True)
+
+
+def test_a_run_in_which_nothing_was_wrong_says_so(run: Run) -> None:
+    calm = run.report | {"incidents": [], "summary": run.report["summary"] | {"start": None, "end": None}}
+    assert "Nothing was wrong" in Tags(html_of([calm])).text
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=200), st.integers(1, 30))
+def test_however_coarse_a_curve_is_nothing_that_was_counted_is_lost(counts: list[int], most: int) -> None:
+    minutes = Minutes(10_000)
+    names = (SeriesName(metric="orders"), SeriesName(metric="orders", labels=(("region", "eu"),)))
+    for bucket, count in enumerate(counts):
+        column = np.array([float(count), 1.0])
+        ones = np.ones(2)
+        account = Account(metric="orders", series=names, observed=column, expected=ones, variance=ones, error=0.0 * ones, missing=False, silent=False)
+        minutes.add(Tick(bucket=bucket, accounts=(account,), ready=True))
+    curve = minutes.curve("orders", "", 0, len(counts) * 10_000, most=most)
+    assert len(curve.at_ms) <= most
+    assert sum(each or 0.0 for each in curve.observed) == sum(counts)
+    assert minutes.places("orders") == ["eu"]
+
+
+def test_a_browser_draws_every_chart_and_complains_of_nothing(run: Run, tmp_path: Path) -> None:
+    browser = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    if browser is None:
+        if os.environ.get("ROLLGUARD_SERVERS") == "all":
+            pytest.fail("no Chromium: `apt-get install chromium`")
+        pytest.skip("no Chromium: `apt-get install chromium`")
+    page = tmp_path / "report.html"
+    page.write_text(html_of([run.report]), encoding="utf-8")
+    words = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=5000",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    done = subprocess.run([*words, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+    charts = sum(len(incident["charts"]) for incident in run.report["incidents"])
+    assert charts > 4
+    assert done.stdout.count("<canvas") == charts
+    assert [line for line in done.stderr.splitlines() if ":CONSOLE" in line] == []
