@@ -139,13 +139,14 @@ class Executor:
             return
         intent = {"row": row.id, "plan": asked.plan.hash, "steps": [each.what for each in prepared], "approved_by": asked.approved_by}
         await asyncio.to_thread(self.store.append, [self._ledger("intent", row, intent)])
-        outcome, detail = await self._execute(row, target, prepared)
+        outcome, detail = await self._execute(row, asked, target, prepared)
         await self._end(row, outcome, detail)
 
-    async def _execute(self, row: OutboxRow, target: Target, prepared: list[Prepared]) -> tuple[Outcome, str]:
+    async def _execute(self, row: OutboxRow, asked: Intent, target: Target, prepared: list[Prepared]) -> tuple[Outcome, str]:
         done: list[str] = []
         for each in prepared:
-            why_not = await asyncio.to_thread(self.switch.why_on)
+            # Once more before each call, since planning and the call before it took their time.
+            why_not = await asyncio.to_thread(self._forbidden, asked)
             if not why_not and not await asyncio.to_thread(self.store.holds, row.id, self.taken_by, self.now_ms()):
                 why_not = "it is not ours any more, or too old"
             if why_not:
