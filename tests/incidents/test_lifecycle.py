@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 from typing import get_args
 
-from hypothesis import settings
+import pytest
+from hypothesis import currently_in_test_context, settings
+from hypothesis import event as happened
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from rollguard.config import Policy
 from rollguard.incidents import ChangeSeen, Desk, Entry, Kill
 from rollguard.incidents.lifecycle import TRANSITIONS, Event, State, step
 from tests.incidents.scenes import MINUTE, START, Hurt, Shop, at_ms, deploy, settings_with
@@ -131,6 +135,20 @@ class Story(RuleBasedStateMachine):
             self.shop.hurts = [hurt for hurt in self.shop.hurts if (hurt.metric, tuple(hurt.where.items())) != (metric, labels)]
             assert self.desk.feed([self.shop.returned(metric, self.bucket, self.bucket, **dict(labels))]) == []
 
+    @rule(region=st.sampled_from(REGIONS), service=st.sampled_from(SERVICES), calm=st.sampled_from([0, 9, 40]))
+    def a_bad_version_ships_and_is_undone(self, region: str, service: str, calm: int) -> None:
+        """Bring about what a rollback is for, which hardly ever happens by chance; how much calm lies before it decides whether one may happen."""
+        self.ticks(calm)
+        self.something_ships((region,), service, 1, reversible=True, again=False)
+        self.ticks(4)
+        self.a_series_leaves("orders", {"region": region}, 3)
+        self.ticks(2)
+        if ("orders", (("region", region),)) in self.away:
+            self.away.discard(("orders", (("region", region),)))
+            self.shop.hurts = [hurt for hurt in self.shop.hurts if (hurt.metric, dict(hurt.where)) != ("orders", {"region": region})]
+            assert self.desk.feed([self.shop.returned("orders", self.bucket, self.bucket, region=region)]) == []
+            self.ticks(1)
+
     @rule(on=st.booleans())
     def kill(self, on: bool) -> None:
         self.killed = on
@@ -151,6 +169,20 @@ class Story(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         story(self.entries, acting=True)
+        limits(self.entries, self.settings.policy)
+
+
+def limits(entries: list[Entry], policy: Policy) -> None:
+    """Check that no stretch of time holds more automatic rollbacks than the budget, and none of a service comes too soon, restarts or not."""
+    decided = [entry.decision for entry in entries if entry.decision is not None and entry.decision.action == "rollback"]
+    done = [(each.at_ms, each.plan.service) for each in decided if each.plan is not None and not each.approved_by]
+    assert len(done) == len(decided)
+    if currently_in_test_context():
+        happened(f"{len(done)} rollbacks")
+    for at, (last_ms, service) in enumerate(done):
+        stretch = [(at_ms, name) for at_ms, name in done[: at + 1] if last_ms - at_ms < policy.max_rollbacks_per_ms]
+        assert len(stretch) <= policy.max_rollbacks
+        assert not [name for at_ms, name in done[:at] if name == service and last_ms - at_ms < policy.cool_down_ms]
 
 
 def story(entries: list[Entry], *, acting: bool) -> None:
@@ -209,3 +241,17 @@ def test_the_machine_that_drives_the_desk_can_make_it_act() -> None:
     machine.ticks(2)
     assert len(rolled_back(machine.entries)) == 1
     machine.teardown()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_storm_of_bad_versions_keeps_to_budget_and_cool_down_whoever_restarts(seed: int) -> None:
+    chance, machine = random.Random(seed), Story()  # noqa: S311 - repeats itself
+    for _ in range(16):
+        machine.a_bad_version_ships_and_is_undone(chance.choice(REGIONS), chance.choice(SERVICES), chance.choice([9, 40, 70]))
+        if chance.random() < 0.3:
+            machine.the_desk_restarts()
+    machine.teardown()
+    # Else it would not have been a storm.
+    assert len(rolled_back(machine.entries)) >= 2
+    held = [each for entry in machine.entries if entry.decision is not None for each in entry.decision.blocked_by]
+    assert any("budget" in each or "cooling down" in each for each in held)
