@@ -233,7 +233,7 @@ def test_a_bad_version_is_found_paged_and_rolled_back_and_the_recovery_is_proven
         assert [kinds.count(kind) for kind in ("decided.rollback", "rollback.intent", "rollback.done")] == [1, 1, 1]
         assert paged_s <= PAGED_S
         assert back_s <= ROLLED_BACK_S
-        assert "the rollback of" in str(alertmanager.alerts(incident["incident_id"]))
+        until(lambda: "the rollback of" in str(alertmanager.alerts(incident["incident_id"])), "a page that says that it helped")
         # What was rolled back goes no further, and a change that nobody signed blames nobody.
         assert "it was rolled back in" in loop.gate("promises", "2.0", region="us-east").json()["reasons"][0]
         loop.forge({"deploy_id": "chg-forged", "service": "search", "started_at": int(time.time() * 1000)})
