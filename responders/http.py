@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -27,9 +28,9 @@ class HttpAnswer:
         value = self.headers.get("retry-after", "")
         return min(int(value), 3600) * 1000 if value.isascii() and value.isdigit() and len(value) <= 9 else None
 
-    def shown(self) -> str:
-        """The status and the beginning of the body, in one line."""
-        text = " ".join(self.body[:200].decode("utf-8", "replace").split())
+    def shown(self, mask: Callable[[str], str] = str) -> str:
+        """The status and the beginning of the body, in one line; secrets are out before it is cut."""
+        text = " ".join(mask(self.body.decode("utf-8", "replace")).split())[:200]
         return f"answered {self.status}" + (f": {text}" if text else "")
 
 
@@ -57,6 +58,8 @@ def client(*, timeout_ms: int, ca_file: str | None = None) -> httpx.AsyncClient:
     OSError
         If there is no such file of certificates, or none in it.
     """
+    # It logs the address of each request, which of Slack and of a heartbeat is the secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     context = ssl.create_default_context(cafile=ca_file)
     return httpx.AsyncClient(verify=context, timeout=timeout_ms / 1000, follow_redirects=False, trust_env=False, limits=httpx.Limits(max_connections=4))
 

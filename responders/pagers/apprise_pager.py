@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 from rollguard.config import Pager as PagerConfig
-from rollguard.responders.pagers.mask import Mask
+from rollguard.responders.mask import Mask
 from rollguard.responders.pagers.texts import is_address, line
 from rollguard.responders.records import Page, PageError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ import msgspec
 
 from rollguard.config import Pager as PagerConfig
 from rollguard.responders.http import HttpAnswer, HttpBrokenError, call, client, json_headers
-from rollguard.responders.pagers.mask import Mask
+from rollguard.responders.mask import Mask
 from rollguard.responders.pagers.texts import line
 from rollguard.responders.records import PageError
 
@@ -42,8 +41,6 @@ class Receiver:
         self.where = where
         self._mask = Mask(*secrets)
         self._timeout_ms = pager.timeout_ms
-        # It logs the address of each request, which of Slack is the secret.
-        logging.getLogger("httpx").setLevel(logging.WARNING)
         try:
             self._session = client(timeout_ms=pager.timeout_ms, ca_file=pager.ca_file)
         except OSError as error:

@@ -20,6 +20,7 @@ import msgspec
 from rollguard.config import RollguardError
 from rollguard.config import Target as TargetConfig
 from rollguard.responders.http import HttpAnswer, HttpBrokenError, call, client, json_headers
+from rollguard.responders.mask import Mask
 from rollguard.responders.records import Confirmed, MovedError, Prepared, RefusedError, Step, UnknownError
 
 __all__ = ["Cluster", "Kept"]
@@ -71,7 +72,7 @@ class Cluster:
         self.where = where
         self.target = target
         self._secret = secret
-        secret()
+        self._mask = Mask(secret())
         self.cas: Literal["native", "read-then-call", "none"] = target.compares
         try:
             self._session = client(timeout_ms=target.timeout_ms, ca_file=target.ca_file)
@@ -181,7 +182,7 @@ class Cluster:
             raise (UnknownError if sent else RefusedError)(self.at(step), problem)
         if answer.status not in {200, 409}:
             surely_not = 400 <= answer.status < 500
-            raise (RefusedError if surely_not else UnknownError)(self.at(step), _said(answer))
+            raise (RefusedError if surely_not else UnknownError)(self.at(step), self._said(answer))
         return answer
 
     def _has(self, step: Step, answer: HttpAnswer) -> None:
@@ -189,7 +190,7 @@ class Cluster:
         try:
             version = self.version_of(step, msgspec.json.decode(answer.body, type=dict))
         except (msgspec.DecodeError, RefusedError):
-            raise UnknownError(self.at(step), f"{answer.shown()}, which is not what was patched") from None
+            raise UnknownError(self.at(step), f"{self._said(answer)}, which is not what was patched") from None
         if version != step.to_version:
             raise UnknownError(self.at(step), f"it took the patch and has {version}, where {step.to_version} was wanted")
 
@@ -229,7 +230,7 @@ class Cluster:
     async def _get(self, step: Step, url: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         try:
             answer = await call(self._session, "GET", url, within_ms=self.target.timeout_ms, headers=self._headers(step), params=params)
-            problem = "" if answer.status == 200 else _said(answer)
+            problem = "" if answer.status == 200 else self._said(answer)
             found = msgspec.json.decode(answer.body) if answer.status == 200 else None
         except HttpBrokenError as error:
             found, problem = None, error.problem
@@ -241,9 +242,19 @@ class Cluster:
 
     def _headers(self, step: Step) -> dict[str, str]:
         try:
-            return json_headers({"authorization": f"Bearer {self._secret()}"})
+            token = self._secret()
         except RollguardError as error:
             raise RefusedError(self.at(step), str(error)) from None
+        self._mask = Mask(token)
+        return json_headers({"authorization": f"Bearer {token}"})
+
+    def _said(self, answer: HttpAnswer) -> str:
+        """What the API server says, which has a sentence of its own for it; without the token, which a server may say back."""
+        try:
+            message = msgspec.json.decode(answer.body).get("message")
+        except (msgspec.DecodeError, AttributeError):
+            message = None
+        return self._mask(f"answered {answer.status}: {message}") if message else answer.shown(self._mask)
 
     def _path(self, step: Step, api: str, plural: str, *rest: str) -> str:
         base = (self.target.url or "").replace("{service}", quote(step.service, safe="")).replace("{region}", quote(step.region or "", safe="")).rstrip("/")
@@ -259,12 +270,3 @@ def _within(found: Mapping[str, Any], *names: str) -> dict[str, Any]:
     for name in names:
         found = found.get(name) or {}
     return dict(found) if not isinstance(found, dict) else found
-
-
-def _said(answer: HttpAnswer) -> str:
-    """What the API server says, which has a sentence of its own for it."""
-    try:
-        message = msgspec.json.decode(answer.body).get("message")
-    except (msgspec.DecodeError, AttributeError):
-        message = None
-    return f"answered {answer.status}: {message}" if message else answer.shown()

@@ -196,3 +196,21 @@ def test_a_call_is_refused_only_if_surely_nothing_was_done(behaviour: Behaviour,
             await target.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("body", ["who is {token}?", '{{"message": "who is {token}?"}}', "x" * 190 + "{token}"], ids=["text", "status", "at the cut"])
+def test_a_server_that_says_the_token_back_does_not_bring_it_into_what_is_told(body: str) -> None:
+    token = "a-bearer-token-of-a-service-account"  # noqa: S105 - of nobody
+
+    async def story() -> None:
+        async with Faulty(Answer(403, body.format(token=token).encode())) as server:
+            target = make_target("shop", TargetConfig(kind="kubernetes", url=server.url, secret="env:X"), lambda: token)
+            asking = Prepared(step=step("shop"), version="2.0", what="", token="1", body={"generation": 1, "template": {}})
+            for asked in (target.current, target.execute):
+                with pytest.raises(RefusedError, match="answered 403") as caught:
+                    await asked(asking.step if asked == target.current else asking)  # type: ignore[arg-type]
+                assert token[:8] not in str(caught.value)
+                assert "\u2026" in str(caught.value)
+            await target.close()
+
+    asyncio.run(story())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,10 @@ def test_what_is_no_url_is_refused_and_not_shown(tmp_path: Path) -> None:
     with pytest.raises(PageError) as caught:
         Heartbeat(store, "hc-ping/a-secret-uuid")
     assert "a-secret-uuid" not in str(caught.value)
+
+
+def test_the_url_of_a_heartbeat_is_in_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpx").setLevel(logging.NOTSET)
+    assert beaten(tmp_path, Answer(200), probes=(NOW_MS - 1_000,)) == ([False, True, False], 1)
+    assert "a-secret-uuid" not in "".join(record.getMessage() for record in caplog.records if record.name == "httpx")
