@@ -95,6 +95,10 @@ class Planned(Section):
     """Which; none: all."""
     reason: Text
 
+    def holds(self, service: str | None, at_ms: int) -> bool:
+        """Whether a service is in it at a moment."""
+        return self.since_ms <= at_ms < self.until_ms and (not self.services or service in self.services)
+
 
 class Storm(Section):
     """How many pages are too many."""

@@ -148,9 +148,7 @@ def answered(
     left_ms = max(reach.values(), default=0) + gate.bake_ms - now_ms
     if reach and left_ms > 0:
         waits.append(f"it reached {', '.join(sorted(reach))} only a while ago: {-(-left_ms // 1000)} s more have to pass without an incident")
-    for span in settings.respond.freezes:
-        if span.since_ms <= now_ms < span.until_ms and (not span.services or asked.service in span.services):
-            waits.append(f"nothing goes on now: {span.reason}")
+    waits += [f"nothing goes on now: {span.reason}" for span in settings.respond.freezes if span.holds(asked.service, now_ms)]
     if frontier_ms is None or now_ms - frontier_ms > gate.blind_ms:
         seen = "nothing is known of the shop yet" if frontier_ms is None else f"what is known of the shop is {(now_ms - frontier_ms) / 1000:.0f} s old"
         waits.append(f"{seen}, so nobody can say that it is well")

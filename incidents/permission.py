@@ -71,4 +71,4 @@ def permission_of(service: str | None, settings: Settings, history: History, at_
 
 def _now(spans: tuple[Planned, ...], service: str | None, at_ms: int) -> str:
     """The reason of the first span that a service is in."""
-    return next((span.reason for span in spans if span.since_ms <= at_ms < span.until_ms and (not span.services or service in span.services)), "")
+    return next((span.reason for span in spans if span.holds(service, at_ms)), "")

@@ -3,7 +3,7 @@
 from rollguard.responders.carrier import Carrier
 from rollguard.responders.executor import Executor, Intent
 from rollguard.responders.heartbeat import Heartbeat
-from rollguard.responders.pagers import PagerDuty, make_pager
+from rollguard.responders.pagers import make_pager
 from rollguard.responders.records import Link, MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
 from rollguard.responders.switch import KillSwitch
 from rollguard.responders.targets import make_target
@@ -21,7 +21,6 @@ __all__ = [
     "Page",
     "PageError",
     "Pager",
-    "PagerDuty",
     "Prepared",
     "RefusedError",
     "Step",

@@ -1,7 +1,7 @@
 """Carries out rollbacks: at most once each, only what was judged, and in doubt not at all.
 
 Judging and acting are apart: here is checked only whether what was decided may still be done. The order is: what forbids it, what is live, intent into
-the ledger, the lease and the kill switch once more, the call, its outcome. Whatever ends between the call and its outcome is unknown, and a
+the ledger, what forbids it and the lease once more, the call, its outcome. Whatever ends between the call and its outcome is unknown, and a
 person's.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import msgspec
 import structlog
 
-from rollguard.config import Service, Settings, folded
+from rollguard.config import Settings, folded
 from rollguard.incidents import Plan, RolledBack
 from rollguard.responders.records import MovedError, Prepared, RefusedError, Step, Target, TargetError, UnknownError
 from rollguard.responders.switch import KillSwitch
@@ -206,8 +206,7 @@ class Executor:
         if folded(plan.service) in {folded(each) for each in respond.protected}:
             return f"{plan.service} is protected"
         for span in (*respond.freezes, *respond.planned):
-            frozen = span.since_ms <= now_ms < span.until_ms and (not span.services or plan.service in span.services)
-            if frozen and len(asked.approved_by) < 2:
+            if span.holds(plan.service, now_ms) and len(asked.approved_by) < 2:
                 return f"nothing is rolled back now without two persons: {span.reason}"
         frontier = self.store.flag(self.FRONTIER)
         if frontier is None or now_ms - int(frontier.value) > self.FRESH_MS:
@@ -215,7 +214,7 @@ class Executor:
         return ""
 
     def _target_name(self, service: str) -> str:
-        return self.settings.services.get(service, Service()).target or self.settings.respond.target or ""
+        return self.settings.service(service).target or ""
 
     def _target(self, service: str) -> Target | None:
         return self.targets.get(self._target_name(service))

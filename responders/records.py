@@ -161,6 +161,27 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     incident_id: str
     reason: str
 
+    def at(self, where: str) -> str:
+        """What errors of a target call its place."""
+        return f"{where}: {self.service} in {self.region or 'all places'}"
+
+    def judged(self, where: str, version: str) -> None:
+        """Make sure that what is live is what was judged.
+
+        Raises
+        ------
+        MovedError
+            If another version is.
+        """
+        if version != self.expected_version:
+            raise MovedError(self.at(where), f"{version} is live, and {self.expected_version} was judged")
+
+    def progress(self, version: str, now: Confirmed = "live") -> Confirmed:
+        """How far it has come, by the version that is live now and, where that is the one to go back to, by what its target says."""
+        if version == self.to_version:
+            return now
+        return "going" if version == self.expected_version else "failed"
+
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What a target will do for a step, worked out without doing anything.

@@ -18,9 +18,10 @@ import structlog
 from aiokafka import ConsumerRecord
 
 from rollguard.config import RollguardError, Settings
-from rollguard.incidents import ChangeRefusedError, LogCodec, LogRecord, change_sightings
+from rollguard.incidents import ChangeRefusedError, LogRecord, change_sightings
 from rollguard.service.commands import CommandRefusedError, command_of
 from rollguard.service.ingest_work import dead_letter
+from rollguard.service.signals import to_signals
 from rollguard.service.signing import UnsignedError, proof, signature, signer
 from rollguard.streams.kafka import Access, Outgoing, find_secret, group_of, own_topics, pauses
 
@@ -29,7 +30,6 @@ __all__ = ["Append", "Keys", "change_signer", "faust_app", "records_of"]
 log = structlog.get_logger()
 Append = Callable[[Sequence[Outgoing]], Awaitable[object]]
 Refused = Callable[[Outgoing], Awaitable[None]]
-_CODEC = LogCodec()
 
 
 def change_signer(settings: Settings) -> Callable[[bytes], list[tuple[str, bytes]]]:
@@ -96,7 +96,7 @@ def records_of(settings: Settings, kind: Literal["change", "command"], record: C
             found = change_sightings(value, headers, environment=settings.environment)
     except (ChangeRefusedError, CommandRefusedError, UnsignedError) as error:
         return [dead_letter(record, source=settings.changes.source if kind == "change" else "commands", reason=error.code, detail=str(error))]
-    return [Outgoing(topic="signals", key=_CODEC.id_of(each).encode(), value=_CODEC.encode(each)) for each in found]
+    return [to_signals(each) for each in found]
 
 
 def faust_app(settings: Settings, access: Access, append: Append, keys: Keys, refused: Refused) -> faust.App:

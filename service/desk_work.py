@@ -17,6 +17,7 @@ from rollguard.service.gating import remember
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
 from rollguard.service.notices import rows_of
+from rollguard.service.signals import to_signals
 from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, TimelineRow
 from rollguard.streams.kafka import Logs, Outgoing
 
@@ -169,8 +170,7 @@ class DeskWork:
         if now_ms - self._ticked_ms < PULSE_MS + max(source.idle_ms for source in self.works.settings.sources.values()):
             return None
         self._ticked_ms = now_ms
-        pulse = Pulse(at_ms=now_ms)
-        return DeskOut(None, [Outgoing(topic="signals", key=self.codec.id_of(pulse).encode(), value=self.codec.encode(pulse))])
+        return DeskOut(None, [to_signals(Pulse(at_ms=now_ms))])
 
     async def write(self, out: DeskOut) -> None:
         """Record in the database, then append what else there is."""

@@ -14,6 +14,7 @@ from rollguard.incidents import LogCodec
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
 from rollguard.service.probing import Prober
+from rollguard.service.signals import to_signals
 from rollguard.store import Store
 from rollguard.streams import BlockCodec, BlockRecord, Merger, SnapshotError, WireError
 from rollguard.streams.kafka import Logs, Outgoing
@@ -147,7 +148,7 @@ class DetectWork:
                     raise
                 out.append(dead_letter(record, source="blocks", reason=error.code, detail=str(error)))
                 continue
-            out += [Outgoing(topic="signals", key=self.log_codec.id_of(each).encode(), value=self.log_codec.encode(each)) for each in found]
+            out += [to_signals(each, self.log_codec) for each in found]
         self.offset = records[-1].offset + 1
         return out + self._probed(now_ms)
 
@@ -161,7 +162,7 @@ class DetectWork:
         if probe is None:
             log.error("probe_not_found")
             return []
-        return [Outgoing(topic="signals", key=self.log_codec.id_of(probe).encode(), value=self.log_codec.encode(probe))]
+        return [to_signals(probe)]
 
     async def rest(self, now_ms: int) -> list[Outgoing] | None:
         """Without blocks there is nothing to say: time stands in them."""

@@ -11,13 +11,14 @@ from mode import Service
 
 from rollguard.config import Pager as PagerConfig
 from rollguard.config import RollguardError, Settings
-from rollguard.incidents import LogCodec, RolledBack
+from rollguard.incidents import RolledBack
 from rollguard.responders import Carrier, Executor, Heartbeat, Pager, Target, make_pager, make_target
 from rollguard.service.changes import Append
 from rollguard.service.notices import LOG
+from rollguard.service.signals import to_signals
 from rollguard.service.stages import now_ms
 from rollguard.store import Store
-from rollguard.streams.kafka import Outgoing, find_secret, pauses
+from rollguard.streams.kafka import find_secret, pauses
 
 __all__ = ["RespondService", "pager_of", "pagers_of", "target_of"]
 
@@ -104,8 +105,7 @@ class RespondService(Service):
         self.carrier = Carrier(store, settings.respond, pagers, now_ms, taken_by)
 
         async def tell(record: RolledBack) -> None:
-            codec = LogCodec()
-            await append([Outgoing(topic="signals", key=codec.id_of(record).encode(), value=codec.encode(record))])
+            await append([to_signals(record)])
 
         self.heartbeat = heartbeat_of(settings, store)
         self.executor = Executor(store, settings, targets=targets, tell=tell, now_ms=now_ms, taken_by=taken_by)

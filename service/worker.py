@@ -17,7 +17,6 @@ import structlog
 from mode import OneForOneSupervisor, Service
 
 from rollguard.config import Settings
-from rollguard.incidents import LogCodec
 from rollguard.service.changes import Keys, faust_app
 from rollguard.service.commands import CommandRefusedError, checked_key
 from rollguard.service.desk_work import DeskWorks
@@ -28,6 +27,7 @@ from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
 from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
+from rollguard.service.signals import to_signals
 from rollguard.service.stages import StageService, now_ms
 from rollguard.store import LedgerRow, Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
@@ -172,7 +172,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
                 await remembered({"source": "pagerduty", "detail": str(error)})
                 raise
             if command is not None:
-                await appender.append([Outgoing(topic="signals", key=LogCodec.id_of(command).encode(), value=LogCodec().encode(command))])
+                await appender.append([to_signals(command)])
 
         app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if subscriptions else None)
         services.append(HttpService(settings.http, app))

@@ -11,7 +11,7 @@ from rollguard.responders.pagers.slack import Slack
 from rollguard.responders.pagers.webhook import Webhook
 from rollguard.responders.records import Pager
 
-__all__ = ["KINDS", "PagerDuty", "make_pager"]
+__all__ = ["KINDS", "make_pager"]
 
 #: Another kind is a module, a line here, and one in the config's `Pager.kind`.
 KINDS: dict[str, Callable[[str, PagerConfig, str | None], Pager]] = {

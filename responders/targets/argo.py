@@ -42,7 +42,7 @@ class ArgoRollouts(Cluster):
         if not prepared.body["abort"]:
             return await self.put_back(prepared, token)
         body = {"metadata": {"resourceVersion": token}, "status": {"abort": True}}
-        answer = await self.patch(step, self.status_path(step), body, "application/merge-patch+json")
+        answer = await self.patch(step, self.object_path(step, "status"), body, "application/merge-patch+json")
         if answer.status == 409:
             raise MovedError(self.at(step), "it was changed after it was judged")
         try:

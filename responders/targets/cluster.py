@@ -11,7 +11,6 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
@@ -89,10 +88,7 @@ class Cluster:
             found = await self.read(step)
         except RefusedError:
             return "unknown"
-        version = self.version_of(step, found)
-        if version != step.to_version:
-            return "going" if version == step.expected_version else "failed"
-        return self.progress(found)
+        return step.progress(self.version_of(step, found), self.progress(found))
 
     @staticmethod
     def progress(found: Mapping[str, Any]) -> Confirmed:
@@ -107,7 +103,7 @@ class Cluster:
         RefusedError
             If it cannot be read, or holds no such container.
         """
-        found = await self._get(step, self._path(step, self.kept.api, self.kept.plural, self._named(step, self.target.name)))
+        found = await self._get(step, self.object_path(step))
         self.version_of(step, found)
         return found
 
@@ -129,8 +125,7 @@ class Cluster:
         MovedError, RefusedError
         """
         version = self.version_of(step, found)
-        if version != step.expected_version:
-            raise MovedError(self.at(step), f"{version} is live, and {step.expected_version} was judged")
+        step.judged(self.where, version)
         template = await self._template(step, found)
         return Prepared(
             step=step,
@@ -153,8 +148,7 @@ class Cluster:
                 {"op": "replace", "path": "/metadata/resourceVersion", "value": token},
                 {"op": "replace", "path": "/spec/template", "value": prepared.body["template"]},
             ]
-            path = self._path(step, self.kept.api, self.kept.plural, self._named(step, self.target.name))
-            answer = await self.patch(step, path, patch, "application/json-patch+json")
+            answer = await self.patch(step, self.object_path(step), patch, "application/json-patch+json")
             if answer.status == 200:
                 self._has(step, answer)
                 return f"{self.kept.plural} {self._named(step, self.target.name)}: template of {step.to_version}"
@@ -194,13 +188,13 @@ class Cluster:
         if version != step.to_version:
             raise UnknownError(self.at(step), f"it took the patch and has {version}, where {step.to_version} was wanted")
 
-    def status_path(self, step: Step) -> str:
-        """Where the status alone is written."""
-        return self._path(step, self.kept.api, self.kept.plural, self._named(step, self.target.name), "status")
+    def object_path(self, step: Step, *rest: str) -> str:
+        """Where the object of a step is; with `status`, where its status alone is written."""
+        return self._path(step, self.kept.api, self.kept.plural, self._named(step, self.target.name), *rest)
 
     def at(self, step: Step) -> str:
         """What errors call a step's place."""
-        return f"{self.where}: {step.service} in {step.region or 'all places'}"
+        return step.at(self.where)
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -219,9 +213,9 @@ class Cluster:
             raise RefusedError(
                 self.at(step), f"it keeps no ReplicaSet of {step.to_version} (those that are kept: {known}). Expected: a greater `revisionHistoryLimit`"
             )
-        template = deepcopy(max(fitting, key=self._revision)["spec"]["template"])
+        template: dict[str, Any] = max(fitting, key=self._revision)["spec"]["template"]
         (_within(template, "metadata").get("labels") or {}).pop(self.kept.hash_label, None)
-        return dict(template)
+        return template
 
     def _revision(self, replicas: Mapping[str, Any]) -> int:
         said = (_within(replicas, "metadata").get("annotations") or {}).get(self.kept.revision, "0")
@@ -266,7 +260,7 @@ class Cluster:
         return text.replace("{service}", step.service).replace("{region}", step.region or "")
 
 
-def _within(found: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _within(found: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
         found = found.get(name) or {}
-    return dict(found) if not isinstance(found, dict) else found
+    return found

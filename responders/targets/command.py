@@ -44,17 +44,16 @@ class CommandTarget:
     async def current(self, step: Step) -> str:
         """Run the command that prints the version."""
         if not self._target.current:
-            raise RefusedError(self._at(step), "what is live cannot be read: `current` names no command")
+            raise RefusedError(step.at(self._where), "what is live cannot be read: `current` names no command")
         code, said = await self._run(step, self._target.current)
         if code != 0 or not said:
-            raise RefusedError(self._at(step), f"what is live cannot be read: {_ended(code, said)}")
+            raise RefusedError(step.at(self._where), f"what is live cannot be read: {_ended(code, said)}")
         return said
 
     async def plan(self, step: Step) -> Prepared:
         """Make sure that the judged version is live, where that can be read."""
         version = await self.current(step) if self._target.current else step.expected_version
-        if version != step.expected_version:
-            raise MovedError(self._at(step), f"{version} is live, and {step.expected_version} was judged")
+        step.judged(self._where, version)
         return Prepared(step=step, version=version, what=f"run {' '.join(self._filled(step, self._target.argv))}")
 
     async def execute(self, prepared: Prepared) -> str:
@@ -63,17 +62,16 @@ class CommandTarget:
         if code == 0:
             return said or "exit code 0"
         kind = {_MOVED: MovedError, _REFUSED: RefusedError}.get(code if code is not None else -1, UnknownError)
-        raise kind(self._at(prepared.step), _ended(code, said))
+        raise kind(prepared.step.at(self._where), _ended(code, said))
 
     async def confirm(self, step: Step) -> Confirmed:
         """Ask what is live; without a command for that, its exit code has said it."""
         if not self._target.current:
             return "live"
         try:
-            version = await self.current(step)
+            return step.progress(await self.current(step))
         except RefusedError:
             return "unknown"
-        return "live" if version == step.to_version else "going" if version == step.expected_version else "failed"
 
     async def close(self) -> None:
         """Let go of nothing."""
@@ -88,7 +86,7 @@ class CommandTarget:
                 *filled, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=asyncio.subprocess.STDOUT, env=environment, start_new_session=True
             )
         except OSError as error:
-            raise RefusedError(self._at(step), f"{filled[0]} cannot be run: {(error.strerror or str(error)).lower()}") from None
+            raise RefusedError(step.at(self._where), f"{filled[0]} cannot be run: {(error.strerror or str(error)).lower()}") from None
         try:
             async with asyncio.timeout(self._target.timeout_ms / 1000):
                 said, _ = await process.communicate()
@@ -113,11 +111,8 @@ class CommandTarget:
         for name, value in given.items():
             # What came with an event must not turn into an option of the program.
             if value.startswith("-") or not value.isprintable():
-                raise RefusedError(self._at(step), f"the {name} {value[:64]!r} is not given to a program")
+                raise RefusedError(step.at(self._where), f"the {name} {value[:64]!r} is not given to a program")
         return [_PLACE.sub(lambda found: given[found[1]], argument) for argument in argv]
-
-    def _at(self, step: Step) -> str:
-        return f"{self._where}: {step.service} in {step.region or 'all places'}"
 
 
 def _ended(code: int | None, said: str) -> str:

@@ -70,13 +70,12 @@ class WebhookTarget:
     async def plan(self, step: Step) -> Prepared:
         """Make sure that the judged version is live; the deployer finds its own way back."""
         version = await self.current(step)
-        if version != step.expected_version:
-            raise MovedError(self._at(step), f"{version} is live, and {step.expected_version} was judged")
+        step.judged(self._where, version)
         return Prepared(step=step, version=version, what=f"ask the deployer to bring {step.service} back to {step.to_version} in {step.region or 'all places'}")
 
     async def execute(self, prepared: Prepared) -> str:
         """Ask for it, once."""
-        step, where = prepared.step, self._at(prepared.step)
+        step, where = prepared.step, prepared.step.at(self._where)
         body = msgspec.json.encode(step)
         headers = json_headers({**self._signed(step.intent, body), "idempotency-key": step.intent})
         try:
@@ -100,9 +99,7 @@ class WebhookTarget:
             found = await self._current(step)
         except RefusedError:
             return "unknown"
-        if found.version != step.to_version:
-            return "failed" if found.version != step.expected_version else "going"
-        return found.status
+        return step.progress(found.version, found.status)
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -120,7 +117,7 @@ class WebhookTarget:
         except msgspec.DecodeError:
             found, problem = None, 'no answer that is known. Expected: {"version": TEXT}'
         if found is None:
-            raise RefusedError(self._at(step), f"what is live cannot be read: {problem}")
+            raise RefusedError(step.at(self._where), f"what is live cannot be read: {problem}")
         return found
 
     def _signed(self, message_id: str, body: bytes) -> dict[str, str]:
@@ -130,9 +127,6 @@ class WebhookTarget:
 
     def _base(self, step: Step) -> str:
         return self._url.replace("{service}", quote(step.service, safe="")).replace("{region}", quote(step.region or "", safe=""))
-
-    def _at(self, step: Step) -> str:
-        return f"{self._where}: {step.service} in {step.region or 'all places'}"
 
 
 def _is_object(body: bytes) -> bool:
