@@ -86,7 +86,7 @@ def page_of(notice: Notice, at_ms: int) -> Page:
         onset_ms=ms_of(incident["onset"]),
         changed=notice.changed,
         ended_ms=ms_of(incident["closed_at"]) if notice.event == "resolve" and incident["closed_at"] else None,
-        links=tuple(Link(text=text, href=href) for text, href in (("Look at it", notice.link), ("Runbook", notice.runbook)) if href is not None),
+        links=() if notice.link is None else (Link(text="Look at it", href=notice.link),),
         details={
             name: incident[name]
             for name in ("state", "verdict", "metrics", "suspects", "no_change_probability", "orders_lost", "orders_lost_interval", "orders_lost_per_minute")
