@@ -158,6 +158,8 @@ class Respond(Section):
     people: dict[Name, Person] = {}
     link: Url | None = None
     """Where a person looks at an incident, as https://wiki.example/rollguard/{incident}; stands on each page. It opens something, it never does anything."""
+    image: Url | None = None
+    """A picture of an incident, as https://grafana.example/render/d/shop?var-incident={incident}; PagerDuty shows it, if it is served by HTTPS."""
     protected: tuple[Text, ...] = ("rollguard", "kafka")
     """Services that are never rolled back: Rollguard, what it runs on, what carries out its rollbacks."""
     kill_switch: Text | None = None

@@ -61,6 +61,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms : int or None
         Of a "resolve".
     links : tuple of Link
+    image : str or None
+        Address of a picture.
     details : mapping of str to any
         The same for machines; values of JSON.
     changed : str
@@ -80,6 +82,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     onset_ms: int | None = None
     ended_ms: int | None = None
     links: tuple[Link, ...] = ()
+    image: str | None = None
     details: Mapping[str, Any] = {}
     changed: str = ""
 

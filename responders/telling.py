@@ -29,7 +29,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         As in the timeline.
     decision, next : dict or None
         What was decided, and what was decided right after it, as in the timeline.
-    owner, runbook, link : str or None
+    owner, runbook, link, image : str or None
     because : str
         What comes first: why it is told to this pager and not to another, or what became of a rollback.
     changed : str
@@ -45,6 +45,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     runbook: str | None = None
     link: str | None = None
+    image: str | None = None
     because: str = ""
     changed: str = ""
 
@@ -86,6 +87,7 @@ def page_of(notice: Notice, at_ms: int) -> Page:
         onset_ms=ms_of(incident["onset"]),
         changed=notice.changed,
         ended_ms=ms_of(incident["closed_at"]) if notice.event == "resolve" and incident["closed_at"] else None,
+        image=notice.image,
         links=() if notice.link is None else (Link(text="Look at it", href=notice.link),),
         details={
             name: incident[name]

@@ -83,7 +83,8 @@ def rows_of(
                 next=None if following is None or name != "page" else _plain(following, "decision"),
                 owner=own.owner,
                 runbook=own.runbook,
-                link=None if settings.respond.link is None else settings.respond.link.replace("{incident}", entry.incident_id),
+                link=_of_incident(settings.respond.link, entry.incident_id),
+                image=_of_incident(settings.respond.image, entry.incident_id),
             )
             yield OutboxRow(
                 id=f"{entry.incident_id}/{event if decision is None else name}/{entry.at_ms}/{pager}" + ("/told" if name == "rollback" else ""),
@@ -134,6 +135,10 @@ def _own(state: IncidentState, settings: Settings) -> ServiceRules:
     """What holds for the service that an incident is about: the guilty change's, else the first that hurts, of those that the config names."""
     guilty = [state.suspects[0].service] if state.verdict == "guilty" and state.suspects else []
     return settings.service(next((name for name in (*guilty, *state.services) if name in settings.services), None))
+
+
+def _of_incident(url: str | None, incident_id: str) -> str | None:
+    return None if url is None else url.replace("{incident}", incident_id)
 
 
 def _plain(entry: Entry, part: str) -> dict[str, Any]:

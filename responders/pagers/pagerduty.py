@@ -124,7 +124,9 @@ def _alert(page: Page, message_id: str) -> dict[str, Any]:
     if page.runbook and is_address(page.runbook):
         links.append({"href": page.runbook, "text": "Runbook"})
     opened = {"client": "Rollguard", "client_url": links[0]["href"]} if page.links and links else {}
-    return {"payload": payload, "links": links, "images": [], **opened}
+    # It shows nothing that is not served by HTTPS.
+    images = [{"src": page.image, "alt": line(page.title, 255)}] if page.image and page.image.startswith("https://") and is_address(page.image) else []
+    return {"payload": payload, "links": links, "images": images, **opened}
 
 
 def _kind(details: Mapping[str, Any]) -> str:

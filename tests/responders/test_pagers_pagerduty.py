@@ -188,6 +188,16 @@ def test_whatever_a_page_holds_the_event_keeps_to_the_schema(page: Page) -> None
     assert event["payload"]["summary"].isprintable()
 
 
+@pytest.mark.parametrize(
+    ("image", "src"),
+    [("https://pictures.example/i.png", ["https://pictures.example/i.png"]), ("http://pictures.example/i.png", []), ("https://x/\n", []), (None, [])],
+)
+def test_a_picture_is_shown_if_it_is_served_by_https(image: str | None, src: list[str]) -> None:
+    body = asked_for(a_page(image=image))[0].json()
+    assert faults(TRIGGER, body) == []
+    assert [each["src"] for each in body["images"]] == src
+
+
 def test_two_long_keys_stay_two() -> None:
     first, second = asked_for(a_page(dedup_key="k" * 300), a_page(dedup_key="k" * 299 + "j"))
     assert len({first.json()["dedup_key"], second.json()["dedup_key"]}) == 2
@@ -229,6 +239,12 @@ def test_what_does_not_say_that_it_was_accepted_was_not(answer: Answer) -> None:
     with pytest.raises(PageError) as caught:
         asked_for(a_page(), answer=answer)
     assert caught.value.recoverable
+
+
+def test_a_page_of_a_change_that_was_made_tells_of_the_change_besides() -> None:
+    paged, change = asked_for(a_page(changed="Rollguard rolled back: 1.0 is live again in eu-west"))
+    assert (paged.path, change.path) == ("/v2/enqueue", "/v2/change/enqueue")
+    assert change.json()["payload"]["summary"] == "Rollguard rolled back: 1.0 is live again in eu-west"
 
 
 def test_a_rollback_that_was_done_is_a_change_event() -> None:

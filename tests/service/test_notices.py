@@ -15,7 +15,11 @@ LATE_MS = 20_000
 
 
 def test_that_a_rollback_helped_and_what_it_saved_is_told_when_it_is_sure_and_at_the_end() -> None:
-    shop = Shop(settings=settings_with("respond: {link: 'https://wiki.example/{incident}'}\nservices: {checkout: {runbook: 'https://wiki.example/checkout'}}"))
+    shop = Shop(
+        settings=settings_with(
+            "respond: {link: 'https://wiki.example/{incident}', image: 'https://pictures.example/{incident}.png'}\nservices: {checkout: {runbook: 'https://wiki.example/checkout'}}"
+        )
+    )
     (left,) = [s for s in regional(shop) if isinstance(s, Signal)]
     shop.hurts = [Hurt("orders", 0.6, ONSET, DONE + 6, where={"region": "eu-west"})]
     returned = shop.returned("orders", DONE + 8, DONE + 6, region="eu-west")
@@ -29,6 +33,7 @@ def test_that_a_rollback_helped_and_what_it_saved_is_told_when_it_is_sure_and_at
     for page in pages[-2:]:
         # Each pager shows the runbook by itself: once.
         assert [link.href for link in page.links] == [f"https://wiki.example/{page.dedup_key}"]
+        assert page.image == f"https://pictures.example/{page.dedup_key}.png"
         assert page.runbook == "https://wiki.example/checkout"
         assert "the rollback of chg-1 helped" in " ".join(page.lines)
         assert "orders saved in the hour after it" in " ".join(page.lines)
