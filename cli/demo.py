@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from rollguard.cli.bar import meter, progress_bar, with_progress
-from rollguard.cli.story import in_words, tell
+from rollguard.cli.story import tell
 from rollguard.config import ms_of, rfc3339
-from rollguard.replay import Run, Story, make_out, march_story, open_case, run_case, write_case
+from rollguard.replay import Run, Story, in_words, make_out, march_story, open_case, run_case, write_case
 
 __all__ = ["demo"]
 
@@ -57,7 +57,7 @@ def demo(
             story = march_story(seed=seed, scale=scale)
             write_case(story, folder / "march", on_progress=move)
         case = open_case(folder / "march")
-        run = with_progress("replaying", lambda report: run_case(case, report))
+        run = with_progress("replaying", lambda report: run_case(case, report, report=keep is not None))
         if keep is not None:
             run.write(folder / "result")
     truth = _truth(story, run)

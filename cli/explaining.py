@@ -14,10 +14,9 @@ from rich.table import Table
 
 from rollguard.cli.bar import meter
 from rollguard.cli.replaying import ConfigFile, opened_case, run_of
-from rollguard.cli.story import in_words
 from rollguard.config import RollguardError, near_match
 from rollguard.incidents import probability_without
-from rollguard.replay import Run
+from rollguard.replay import Run, in_words
 
 __all__ = ["chosen", "explain"]
 

@@ -30,16 +30,16 @@ def opened_case(case: Path, config: Path | None) -> Case:
     return open_case(case, [] if config is None else [read_layer(config)])
 
 
-def run_of(case: Case) -> Run:
-    """Replay a case under a progress bar."""
-    return with_progress(f"replaying {case.name}", lambda report: run_case(case, report))
+def run_of(case: Case, *, report: bool = False) -> Run:
+    """Replay a case under a progress bar, for a page or only for its results."""
+    return with_progress(f"replaying {case.name}", lambda reached: run_case(case, reached, report=report))
 
 
 def _in_mode(case: Case, mode: Mode | None) -> Case:
     return case if mode is None else replace(case, settings=case.settings.model_copy(update={"mode": mode}))
 
 
-def _of_topics(since: str, until: str | None, config: Path | None, mode: Mode | None) -> Run:
+def _of_topics(since: str, until: str | None, config: Path | None, mode: Mode | None, *, report: bool) -> Run:
     """Replay the topics of a config between two times."""
     if config is None:
         raise UsageError("--from: whose topics? Expected: -c FILE, the config of the live service.")
@@ -57,7 +57,7 @@ def _of_topics(since: str, until: str | None, config: Path | None, mode: Mode | 
     with open_window(settings, Access(settings.kafka), start_ms) as window:
         replayed = Replay(settings, window.events, window.changes, start_ms=window.start_ms, end_ms=end_ms)
         name = f"{rfc3339(window.start_ms)}--{rfc3339(now_ms if end_ms is None else end_ms)}"
-        return with_progress("replaying topics", lambda report: run_replay(name, replayed, report, notes=window.notes))
+        return with_progress("replaying topics", lambda reached: run_replay(name, replayed, reached, notes=window.notes, report=report))
 
 
 def replay(
@@ -101,7 +101,11 @@ def replay(
         raise UsageError("--to: means nothing without --from: a case states its `end` itself.")
     if out is not None:
         make_out(out)
-    run = _of_topics(since or "", until, config, mode) if case is None else run_of(_in_mode(opened_case(case, config), mode))
+    run = (
+        _of_topics(since or "", until, config, mode, report=out is not None)
+        if case is None
+        else run_of(_in_mode(opened_case(case, config), mode), report=out is not None)
+    )
     if out is not None:
         run.write(out)
     if json:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.panel import Panel
@@ -13,41 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from rollguard.cli.bar import meter
-from rollguard.replay import Run
+from rollguard.config import ms_of
+from rollguard.replay import Run, lasting, told
 
-__all__ = ["in_words", "tell"]
+__all__ = ["tell"]
 
-VERDICTS = {
-    "guilty": ("red", "a change did it"),
-    "no_change": ("green", "no change did it"),
-    "inconclusive": ("yellow", "not sure enough to blame a change"),
-}
-ACTIONS = {"page": "paged", "rollback": "ROLL BACK", "hold": "no rollback yet", "observe": "observed"}
+COLOURS = {"guilty": "red", "no_change": "green", "inconclusive": "yellow"}
+MEANINGS = {"guilty": "a change did it", "no_change": "no change did it", "inconclusive": "not sure enough to blame a change"}
+ACTIONS = {"page": "[yellow]paged[/yellow]", "rollback": "[green]ROLL BACK[/green]", "hold": "no rollback yet", "observe": "observed"}
 BAR = 12
-#: Symptoms told of an incident.
-SYMPTOMS = 4
-_NATS = re.compile(r" \(([+-]?\d+(?:\.\d+)?) nats\)")
-_COUNT = re.compile(r"(?<![\w.,:-])\d{4,}(?=,| expected| outside)")
-
-
-def in_words(sentence: str) -> str:
-    """A sentence of the desk with its log evidence in words, and its counts with separators.
-
-    Examples
-    --------
-    >>> in_words("time: it began to hurt 35 s into the change (+7.8 nats)")
-    'time: it began to hurt 35 s into the change (strongly for)'
-    >>> in_words("errors: 165541, 6077 expected")
-    'errors: 165,541, 6,077 expected'
-    """
-    return _COUNT.sub(lambda found: f"{int(found[0]):,}", _NATS.sub(lambda found: f" ({_strength(float(found[1]))})", sentence))
-
-
-def _strength(nats: float) -> str:
-    # A factor of ten in the odds is strong; one below 1.6 decides nothing.
-    if abs(nats) < 0.5:
-        return "neither for nor against"
-    return ("strongly " if abs(nats) >= 2.3 else "") + ("for" if nats > 0 else "against")
+#: Symptoms told of an incident, and reasons of a suspect that is not the first.
+SYMPTOMS, REASONS = 3, 2
+#: Cells of the money clock.
+CELLS = 40
+BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def tell(console: Console, run: Run, *, sources: bool = True) -> None:
@@ -73,7 +52,7 @@ def tell(console: Console, run: Run, *, sources: bool = True) -> None:
         console.print(Text(found, style="green" if summary["watching_since"] else "yellow"))
     for incident in run.incidents:
         saving = next(s for s in summary["savings"] if s["incident_id"] == incident["incident_id"])
-        console.print(_incident(incident, saving))
+        console.print(_incident(incident, saving, _lost(run, incident)))
     if not sources:
         return
     console.print(_sources(summary))
@@ -82,63 +61,77 @@ def tell(console: Console, run: Run, *, sources: bool = True) -> None:
         console.print(Text(f"! {note}", style="yellow"), soft_wrap=True)
 
 
-def _incident(incident: dict[str, Any], saving: dict[str, Any]) -> Panel:
-    colour, meaning = VERDICTS[incident["verdict"]]
+def _incident(incident: dict[str, Any], saving: dict[str, Any], lost: list[tuple[int, float]]) -> Panel:
+    answers = told(incident, saving, [])
+    colour = COLOURS[incident["verdict"]]
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
-    where = ", ".join(incident["regions"]) or "everywhere"
-    facts.add_row(
-        "since", f"{_moment(incident['onset'])} in {where}" + (f", closed {_moment(incident['closed_at'])}" if incident["closed_at"] else ", still open")
-    )
-    # What hurts as a whole comes before its parts.
-    symptoms = sorted(incident["symptoms"], key=lambda symptom: " of " in symptom.split(" in ")[0])
-    for number, symptom in enumerate(symptoms[:SYMPTOMS]):
-        facts.add_row("what hurts" if number == 0 else "", escape(in_words(symptom)))
-    if len(incident["symptoms"]) > SYMPTOMS:
-        facts.add_row("", f"[dim]and {len(incident['symptoms']) - SYMPTOMS} more[/dim]")
-    low, high = incident["orders_lost_interval"]
-    facts.add_row("cost", f"about {incident['orders_lost']:,.0f} orders lost (95 %: {low:,.0f} to {high:,.0f})")
-    if incident["saved_by_rollback"]:
-        low, high = incident["saved_by_rollback_interval"]
-        facts.add_row("", f"a rollback now would save about {incident['saved_by_rollback']:,.0f} of the next hour's (95 %: {low:,.0f} to {high:,.0f})")
-    if saving["saved"]:
-        facts.add_row(
-            "",
-            f"[bold]{saving['saved']:,.0f} of them saved[/bold] by the rollback, done 2 minutes after it was decided: "
-            f"{saving['lost_until_effect']:,.0f} were lost by then",
-        )
-    facts.add_row("verdict", f"[{colour}]{incident['verdict'].replace('_', ' ')}[/{colour}]: {meaning}")
+    ended = f"closed {_moment(incident['closed_at'])}, after {answers['lasted']}" if incident["closed_at"] else "still open"
+    facts.add_row("since", f"{_moment(incident['onset'])} in {escape(answers['where'])}, {ended}")
+    for number, symptom in enumerate(answers["broke"][:SYMPTOMS]):
+        facts.add_row("what broke" if number == 0 else "", escape(symptom))
+    if len(answers["broke"]) > SYMPTOMS:
+        facts.add_row("", f"[dim]and {len(answers['broke']) - SYMPTOMS} more[/dim]")
+    facts.add_row("cost", answers["cost"][0].upper() + answers["cost"][1:])
+    if clock := _clock(lost):
+        facts.add_row("", clock)
+    facts.add_row("verdict", f"[{colour}]{incident['verdict'].replace('_', ' ')}[/{colour}]: {MEANINGS[incident['verdict']]}")
     for note in incident["data_quality"]:
         facts.add_row("data", f"[yellow]{escape(note)}[/yellow]")
-    return Panel(Group(facts, _suspects(incident), _decisions(incident)), title=f"incident {incident['incident_id']}", title_align="left", border_style=colour)
+    head = Text(answers["title"], style="bold")
+    return Panel(
+        Group(head, facts, _suspects(incident, answers), _decisions(answers)),
+        title=f"incident {incident['incident_id']}",
+        title_align="left",
+        border_style=colour,
+    )
 
 
-def _suspects(incident: dict[str, Any]) -> Table:
+def _lost(run: Run, incident: dict[str, Any]) -> list[tuple[int, float]]:
+    """Orders lost so far, at each moment at which that was told."""
+    lines = (msgspec.json.decode(line) for line in run.timeline)
+    return [(ms_of(line["at"]), line["incident"]["orders_lost"]) for line in lines if line["incident_id"] == incident["incident_id"] and "incident" in line]
+
+
+def _clock(lost: list[tuple[int, float]]) -> str:
+    """The money clock: orders lost in each of equal parts of the incident."""
+    if len(lost) < CELLS or lost[-1][1] < 1.0:
+        return ""
+    begin_ms, width_ms = lost[0][0], (lost[-1][0] - lost[0][0]) / CELLS
+    ends = [max((each for at_ms, each in lost if at_ms <= begin_ms + (cell + 1) * width_ms), default=0.0) for cell in range(CELLS)]
+    parts = [max(end - before, 0.0) for before, end in zip([0.0, *ends], ends, strict=False)]
+    most = max(parts)
+    cells = "".join(BLOCKS[round(part / most * (len(BLOCKS) - 1))] for part in parts)
+    return f"[red]{cells}[/red] [dim]orders lost, each block {lasting(width_ms)}[/dim]"
+
+
+def _suspects(incident: dict[str, Any], answers: dict[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), title="Who did it", title_justify="left", title_style="bold")
     table.add_column("suspect", no_wrap=True)
     table.add_column("probability", no_wrap=True)
     table.add_column("for and against")
-    for suspect in incident["suspects"]:
-        reasons = "\n".join(escape(in_words(text)) for text in suspect["reasons"])
-        table.add_row(f"{escape(suspect['deploy_id'])}\n[dim]{escape(suspect['service'])}[/dim]", meter(suspect["probability"], BAR, "red"), reasons)
+    for number, suspect in enumerate(answers["suspects"]):
+        reasons = [escape(reason["text"]) for reason in suspect["reasons"]][: None if number == 0 else REASONS]
+        name = f"{escape(suspect['deploy_id'])}\n[dim]{escape(suspect['service'])}[/dim]"
+        table.add_row(name, meter(suspect["probability"], BAR, "red"), "\n".join(reasons))
     table.add_row("no change", meter(incident["no_change_probability"], BAR, "red"), "[dim]a provider, the weather, a sale: nothing that was shipped[/dim]")
     return table
 
 
-def _decisions(incident: dict[str, Any]) -> Table:
+def _decisions(answers: dict[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), title="What was decided", title_justify="left", title_style="bold")
     table.add_column("at", no_wrap=True)
     table.add_column("decision", no_wrap=True)
-    table.add_column("why")
-    onset = datetime.fromisoformat(incident["onset"])
-    for decision in incident["decisions"]:
-        after = (datetime.fromisoformat(decision["at"]) - onset).total_seconds()
-        # All conditions of a rollback hold: they are a list, not each an answer.
-        why = decision["blocked_by"] or (["; ".join(decision["reasons"])] if decision["action"] == "rollback" else decision["reasons"])
+    table.add_column("why, and why not")
+    for decision in answers["decisions"]:
+        # All conditions of a rollback hold: the one that differs from case to case is told.
+        met = [f"all {len(decision['why'])} conditions are met", *(each for each in decision["why"] if each.startswith("grounds"))]
+        why = decision["why_not"] or (met if decision["action"] == "rollback" else decision["why"])
         target = [f"[bold]{escape(decision['target'])}[/bold]"] if decision["target"] else []
-        action = ACTIONS[decision["action"]]
-        table.add_row(f"{_moment(decision['at'])}\n[dim]{_after(after)}[/dim]", action, "\n".join([*target, *(escape(in_words(text)) for text in why)]))
+        again = f"\n[dim]{decision['again'] + 1} times[/dim]" if decision["again"] else ""
+        at = f"{_moment(decision['at'])}\n[dim]after {decision['after']}[/dim]"
+        table.add_row(at, f"{ACTIONS[decision['action']]}{again}", "\n".join([*target, *(escape(text) for text in why)]))
     return table
 
 
@@ -154,10 +147,6 @@ def _sources(summary: dict[str, Any]) -> Table:
         table.add_row(source, f"{file['read']:,}", f"{sum(file['refused'].values()):,}", f"{file['late']:,}", f"{file['doubled']:,}")
     table.add_row("changes", f"{summary['changes']:,}", f"{summary['changes_refused']:,}", "", "")
     return table
-
-
-def _after(seconds: float) -> str:
-    return f"{seconds:+.0f} s" if abs(seconds) < 120 else f"{seconds / 60:+.0f} min"
 
 
 def _day(when: str | None) -> str:

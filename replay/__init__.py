@@ -3,10 +3,11 @@
 from rollguard.replay.affected import make_file, write_affected
 from rollguard.replay.case import Case, CaseError, open_case
 from rollguard.replay.march import march_story
+from rollguard.replay.out import OutError, make_out
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
-from rollguard.replay.report import html_of
-from rollguard.replay.run import OutError, Run, make_out, run_case, run_of
+from rollguard.replay.report import html_of, in_words, lasting, told
+from rollguard.replay.run import Run, run_case, run_of
 from rollguard.replay.story import Story, write_case
 from rollguard.replay.timeline import fold, line_of
 from rollguard.replay.window import Window, open_window
@@ -23,6 +24,8 @@ __all__ = [
     "Window",
     "fold",
     "html_of",
+    "in_words",
+    "lasting",
     "line_of",
     "make_file",
     "make_out",
@@ -32,6 +35,7 @@ __all__ = [
     "produce_case",
     "run_case",
     "run_of",
+    "told",
     "write_affected",
     "write_case",
 ]

@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import errno
 import gzip
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
-from rollguard.config import Settings, ms_of
+from rollguard.config import ms_of, rfc3339
 from rollguard.replay.case import Case
+from rollguard.replay.out import no_out
 from rollguard.replay.reader import EventFile
-from rollguard.replay.run import no_out
-from rollguard.streams import Decoder, Key
+from rollguard.streams import Decoder
 
-__all__ = ["affected", "make_file", "write_affected"]
+__all__ = ["Touched", "affected", "listing", "make_file", "write_affected"]
+
+#: Characters of a table that are kept for a page, before they are compressed: far more than a page may hold.
+MOST_LISTED = 8_000_000
 
 
-def affected(case: Case, incident: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+class Touched(NamedTuple):
+    """An event that an incident touched.
+
+    Attributes
+    ----------
+    source : str
+    line : bytes
+        As it stands in the case.
+    event_id : str or None
+    ts_ms : int
+    labels : dict of str to str
+    """
+
+    source: str
+    line: bytes
+    event_id: str | None
+    ts_ms: int
+    labels: dict[str, str]
+
+
+def affected(case: Case, incident: dict[str, Any]) -> Iterator[Touched]:
     """Events of the places that hurt, while they hurt; of the guilty service only those of the version that did it.
 
     Parameters
@@ -31,9 +58,8 @@ def affected(case: Case, incident: dict[str, Any]) -> Iterator[tuple[str, bytes]
 
     Yields
     ------
-    source : str
-    line : bytes
-        As it stands in the case. A copy of an event that was given already is left out.
+    Touched
+        A copy of an event that was given already is left out.
     """
     settings = case.settings
     onset_ms = ms_of(incident["onset"])
@@ -45,15 +71,52 @@ def affected(case: Case, incident: dict[str, Any]) -> Iterator[tuple[str, bytes]
         given: set[str] = set()
         for batch in file:
             decoded = decoder.decode(batch.lines)
-            touched = [_touched(settings, incident, key) for key in decoded.keys]
-            for at, (ts_ms, key) in enumerate(zip(decoded.ts_ms.tolist(), decoded.key.tolist(), strict=True)):
-                if not touched[key] or ts_ms < onset_ms or (until_ms is not None and ts_ms >= until_ms):
-                    continue
-                if decoded.ids is not None:
-                    if decoded.ids[at] in given:
+            labels = [dict(zip((*settings.labels.watched, *settings.labels.compare), key, strict=True)) for key in decoded.keys]
+            touched = np.array([_touched(incident, each) for each in labels], dtype=bool)
+            mine = (decoded.ts_ms >= onset_ms) & touched[decoded.key] if len(touched) else np.zeros(len(decoded.ts_ms), dtype=bool)
+            if until_ms is not None:
+                mine &= decoded.ts_ms < until_ms
+            for at in np.flatnonzero(mine).tolist():
+                event_id = None if decoded.ids is None else decoded.ids[at]
+                if event_id is not None:
+                    if event_id in given:
                         continue
-                    given.add(decoded.ids[at])
-                yield source, batch.lines[int(decoded.index[at])]
+                    given.add(event_id)
+                yield Touched(source, batch.lines[int(decoded.index[at])], event_id, int(decoded.ts_ms[at]), labels[int(decoded.key[at])])
+
+
+def listing(case: Case, incident: dict[str, Any], most: int) -> dict[str, Any]:
+    """Which events were touched, as a table small enough to stand in a page: ids, times and places, no amounts.
+
+    Parameters
+    ----------
+    case : Case
+    incident : dict
+        A line of `incidents.jsonl` of this case.
+    most : int
+        Characters that it may have.
+
+    Returns
+    -------
+    dict
+        `events`, how many; `csv_gz`, the table, compressed and in base64, or None where it would be too large.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = (*case.settings.labels.watched, *case.settings.labels.compare)
+    writer.writerow(["source", "event_id", "time", *names])
+    events = 0
+    for each in affected(case, incident):
+        events += 1
+        if text.tell() < MOST_LISTED:
+            writer.writerow(_cell(value) for value in (each.source, each.event_id or "", rfc3339(each.ts_ms), *each.labels.values()))
+    packed = "" if text.tell() >= MOST_LISTED else base64.b64encode(gzip.compress(text.getvalue().encode(), mtime=0)).decode()
+    return {"events": events, "csv_gz": packed if 0 < len(packed) <= most else None}
+
+
+def _cell(value: str) -> str:
+    # A spreadsheet takes a text that begins so for a formula; an event may have come from anybody.
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def make_file(path: Path) -> None:
@@ -91,9 +154,9 @@ def write_affected(case: Case, incident: dict[str, Any], path: Path) -> dict[str
     part = _part(path)
     try:
         with gzip.open(part, "wb") if path.suffix == ".gz" else part.open("wb") as file:
-            for source, line in affected(case, incident):
-                file.write(msgspec.json.encode({"source": source} | msgspec.json.decode(line)) + b"\n")
-                counts[source] = counts.get(source, 0) + 1
+            for each in affected(case, incident):
+                file.write(msgspec.json.encode({"source": each.source} | msgspec.json.decode(each.line)) + b"\n")
+                counts[each.source] = counts.get(each.source, 0) + 1
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
@@ -105,9 +168,8 @@ def _part(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _touched(settings: Settings, incident: dict[str, Any], key: Key) -> bool:
+def _touched(incident: dict[str, Any], labels: dict[str, str]) -> bool:
     hurt: list[str] = incident["regions"]
-    labels = dict(zip((*settings.labels.watched, *settings.labels.compare), key, strict=True))
     if hurt and labels.get("region", hurt[0]) not in hurt:
         return False
     first = incident["suspects"][0] if incident["verdict"] == "guilty" and incident["suspects"] else None

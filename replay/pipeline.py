@@ -14,7 +14,6 @@ import numpy as np
 from rollguard.config import Labels, Mode, Settings
 from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import ChangeRefusedError, ChangeSeen, Desk, Entry, LogRecord, change_sightings
-from rollguard.replay.minutes import Minutes
 from rollguard.replay.reader import Lines, Reader
 from rollguard.replay.tables import from_text
 from rollguard.streams import Block, Closed, DeadLetter, Ingest, IngestCounts, Merger, measures
@@ -200,17 +199,18 @@ class Replay:
             for reader in events.get(source, ())
         ]
         self.lateness_ms = max(source.lateness_ms for source in settings.sources.values())
-        #: What was counted, for whoever draws it; and every change that was known.
-        self.minutes = Minutes(settings.bucket_ms)
+        #: Every change that was known.
         self.known: list[ChangeSeen] = []
 
-    def run(self, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Entry]:
+    def run(self, on_progress: Callable[[Progress], None] | None = None, on_tick: Callable[[Tick], None] | None = None) -> Iterator[Entry]:
         """Timeline entries, as soon as event time has reached them.
 
         Parameters
         ----------
         on_progress : callable, optional
             Called after each batch.
+        on_tick : callable, optional
+            Called with each closed bucket's account, in order.
 
         Yields
         ------
@@ -222,9 +222,10 @@ class Replay:
         for closed in self.closed(on_progress):
             records = detect.feed(closed)
             self._note(closed, records)
-            for record in records:
-                if isinstance(record, Tick):
-                    self.minutes.add(record)
+            if on_tick is not None:
+                for record in records:
+                    if isinstance(record, Tick):
+                        on_tick(record)
             yield from desk.feed(self._log(records, changes, waiting))
 
     def closed(self, on_progress: Callable[[Progress], None] | None) -> Iterator[Closed]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,24 @@ from typing import Any
 
 import msgspec
 
-from rollguard.config import Labels, RollguardError, Settings, format_duration, ms_of, printable, rfc3339
+from rollguard.config import Labels, Settings, format_duration, ms_of, printable, rfc3339
+from rollguard.replay.affected import listing
 from rollguard.replay.case import Case
+from rollguard.replay.out import make_out, no_out
 from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
-from rollguard.replay.report import drawn, html_of
+from rollguard.replay.report import Minutes, drawn, html_of
 from rollguard.replay.span import span_of
 from rollguard.replay.timeline import fold, line_of
 
-__all__ = ["OutError", "Run", "make_out", "no_out", "run_case", "run_of"]
+__all__ = ["Run", "run_case", "run_of"]
 
 #: How long a rollback is taken to need, from the decision to its effect.
 ROLLBACK_TAKES_MS = 120_000
 SUMMARY = "summary.json"
 #: Reasons that a line is no text, or no JSON: one kind of damage.
 GARBLED = {"bom", "empty", "json", "nul", "utf8"}
+#: Characters of a page for lists of what was touched: with its charts it stays below 1 MB.
+MOST_LISTED = 450_000
 #: Share of late events above which the order of arrival is in doubt.
 MANY_LATE = 0.01
 #: Reasons told of refused change records.
@@ -33,12 +36,6 @@ MOST_REASONS = 5
 #: Where in a line it broke is no reason of its own.
 BYTE = re.compile(r" \(byte \d+\)")
 _PRETTY = msgspec.json.Encoder(order="deterministic")
-
-
-class OutError(RollguardError):
-    """Results cannot be written where they were asked for."""
-
-    code = "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +52,22 @@ class Run:
         Their fold: lines of `incidents.jsonl`.
     summary : dict
         `summary.json`.
-    report : dict
-        What `report.html` shows.
+    report : dict or None
+        What `report.html` shows; None where nobody asked for one.
     """
 
     name: str
     timeline: list[bytes]
     incidents: list[dict[str, Any]]
     summary: dict[str, Any]
-    report: dict[str, Any]
+    report: dict[str, Any] | None = None
 
     def as_json(self) -> str:
         """Summary and incidents as one JSON object."""
         return msgspec.json.format(_PRETTY.encode({"summary": self.summary, "incidents": self.incidents}), indent=2).decode()
 
     def write(self, out: Path) -> None:
-        """Write `timeline.jsonl`, `incidents.jsonl`, `report.html` (and `report.json`, of which it is made) and `summary.json` into a folder.
+        """Write `timeline.jsonl`, `incidents.jsonl`, `summary.json`, and if there is a report `report.html` and `report.json`, of which it is made.
 
         The folder is made if need be. `summary.json` comes last, and an older one goes first: where it stands, the result is whole.
 
@@ -83,8 +80,7 @@ class Run:
         files = {
             "timeline.jsonl": b"".join(line + b"\n" for line in self.timeline),
             "incidents.jsonl": b"".join(_PRETTY.encode(incident) + b"\n" for incident in self.incidents),
-            "report.json": _PRETTY.encode(self.report) + b"\n",
-            "report.html": html_of([self.report]).encode(),
+            **({} if self.report is None else {"report.json": _PRETTY.encode(self.report) + b"\n", "report.html": html_of([self.report]).encode()}),
             SUMMARY: msgspec.json.format(_PRETTY.encode(self.summary), indent=2) + b"\n",
         }
         parts = {name: out / f".{name}.part" for name in files}
@@ -103,29 +99,7 @@ class Run:
                     part.unlink(missing_ok=True)
 
 
-def make_out(out: Path) -> None:
-    """Make a folder for results, before any work is done for them.
-
-    Raises
-    ------
-    OutError
-        If it cannot be made, or nothing can be written into it.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise no_out(out, error, "nothing was written") from None
-
-
-def no_out(out: Path, error: OSError, done: str, *, expected: str = "a folder, or a place where one can be made") -> OutError:
-    """Say why nothing can be written there."""
-    reason = "it is a file" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
-    return OutError(f"{out}: results cannot be written there: {reason}. Expected: {expected}; {done}.")
-
-
-def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) -> Run:
+def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None, *, report: bool = False) -> Run:
     """Replay a case.
 
     Parameters
@@ -133,6 +107,8 @@ def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) 
     case : Case
     on_progress : callable, optional
         Called after each batch of lines.
+    report : bool
+        Whether a page is wanted; it takes a second look at the events of each incident, to list those it touched.
 
     Returns
     -------
@@ -140,10 +116,17 @@ def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) 
     """
     span = span_of(case.settings, case.files, start_ms=case.start_ms, end_ms=case.end_ms)
     replay = Replay(case.settings, case.events(), case.changes(), start_ms=span.start_ms, end_ms=span.end_ms)
-    return run_of(case.name, replay, on_progress, notes=(*case.notes, *span.notes))
+    run = run_of(case.name, replay, on_progress, notes=(*case.notes, *span.notes), report=report)
+    if run.report is not None:
+        left = MOST_LISTED
+        for incident in run.report["incidents"]:
+            if incident["metrics"]:
+                incident["affected"] = listing(case, incident, left)
+                left -= len(incident["affected"]["csv_gz"] or "")
+    return run
 
 
-def run_of(name: str, replay: Replay, on_progress: Callable[[Progress], None] | None = None, *, notes: Sequence[str] = ()) -> Run:
+def run_of(name: str, replay: Replay, on_progress: Callable[[Progress], None] | None = None, *, notes: Sequence[str] = (), report: bool = False) -> Run:
     """Let a replay run to its end.
 
     Parameters
@@ -155,12 +138,15 @@ def run_of(name: str, replay: Replay, on_progress: Callable[[Progress], None] | 
         Called after each batch.
     notes : sequence of str
         What is to be told besides.
+    report : bool
+        Whether a page is wanted.
     """
-    timeline = [line_of(entry) for entry in replay.run(on_progress)]
+    minutes = Minutes(replay.settings.bucket_ms)
+    timeline = [line_of(entry) for entry in replay.run(on_progress, minutes.add if report else None)]
     lines = [msgspec.json.decode(line) for line in timeline]
     incidents = fold(lines)
     summary = _summary(name, replay, notes, incidents, lines)
-    return Run(name, timeline, incidents, summary, drawn(name, summary, incidents, replay.minutes, replay.known))
+    return Run(name, timeline, incidents, summary, drawn(summary, incidents, lines, minutes, replay.known) if report else None)
 
 
 def _summary(name: str, replay: Replay, notes: Sequence[str], incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,47 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-CASES = Path(__file__).parents[3] / "shared" / "data" / "cases"
+from tests.cases.replays import CASES, NAMES, Replayed
+
 GOLDEN = Path(__file__).with_name("golden")
-NAMES = ("decoys-7", "promise-7", "promo-7", "provider-7", "quiet-7", "region_only-7")
-
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here: ../shared/data/cases")
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A case's labelled incidents, and those that were found."""
-
-    name: str
-    labelled: list[dict[str, Any]]
-    found: list[dict[str, Any]]
-
-    def decisions(self, action: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Decisions of one kind, each with its incident."""
-        return [(incident, decision) for incident in self.found for decision in incident["decisions"] if decision["action"] == action]
-
-
-def _replay(name: str, out: Path) -> Replayed:
-    command = Path(sys.executable).with_name("rollguard")
-    # Not from the root, where `rollguard` is a folder of sources.
-    done = subprocess.run([str(command), "replay", str(CASES / name), "--out", str(out)], cwd=out, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    found = [msgspec.json.decode(line) for line in (out / "incidents.jsonl").read_bytes().splitlines()]
-    return Replayed(name, msgspec.json.decode((CASES / name / "labels.json").read_bytes())["incidents"], found)
-
-
-@pytest.fixture(scope="module")
-def replays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Replayed]]]:
-    """Each case that a chosen test asks for, replayed once, two at a time."""
-    asked = {item.callspec.params.get("name") for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")}
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(_replay, name, tmp_path_factory.mktemp(name)) for name in NAMES if name in asked}
-
-
-@pytest.fixture
-def replayed(replays: dict[str, Future[Replayed]], name: str) -> Replayed:
-    return replays[name].result()
 
 
 def _when(text: str) -> datetime:

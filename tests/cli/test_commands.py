@@ -44,7 +44,7 @@ def test_a_newcomer_is_told_what_broke_who_did_it_and_what_was_decided(case: Pat
     done = said(monkeypatch, capsys, "replay", case)
     assert done.code == 0
     for word in (
-        "what hurts",
+        "what broke",
         "orders lost",
         "verdict",
         "guilty",
