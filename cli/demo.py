@@ -194,7 +194,7 @@ def _what_next(console: Console, keep: Path | None) -> None:
         )
     else:
         console.print(
-            f"Kept: {escape(str(keep / 'march'))} is the case, {escape(str(keep / 'result'))} what was found. "
+            f"Kept: {escape(str(keep / 'march'))} is the case, {escape(str(keep / 'result' / 'report.html'))} the page to look at. "
             f"Next: [bold]rollguard replay {escape(str(keep / 'march'))}[/bold], or a case of yours in the same form."
         )
 

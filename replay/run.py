@@ -24,7 +24,7 @@ __all__ = ["Run", "run_case", "run_of"]
 
 #: How long a rollback is taken to need, from the decision to its effect.
 ROLLBACK_TAKES_MS = 120_000
-SUMMARY = "summary.json"
+SUMMARY, REPORT, PAGE = "summary.json", "report.json", "report.html"
 #: Reasons that a line is no text, or no JSON: one kind of damage.
 GARBLED = {"bom", "empty", "json", "nul", "utf8"}
 #: Characters of a page for lists of what was touched: with its charts it stays below 1 MB.
@@ -80,7 +80,7 @@ class Run:
         files = {
             "timeline.jsonl": b"".join(line + b"\n" for line in self.timeline),
             "incidents.jsonl": b"".join(_PRETTY.encode(incident) + b"\n" for incident in self.incidents),
-            **({} if self.report is None else {"report.json": _PRETTY.encode(self.report) + b"\n", "report.html": html_of([self.report]).encode()}),
+            **({} if self.report is None else {REPORT: _PRETTY.encode(self.report) + b"\n", PAGE: html_of([self.report]).encode()}),
             SUMMARY: msgspec.json.format(_PRETTY.encode(self.summary), indent=2) + b"\n",
         }
         parts = {name: out / f".{name}.part" for name in files}
@@ -88,7 +88,8 @@ class Run:
             for name, content in files.items():
                 parts[name].write_bytes(content)
             # From here on only names change; without its summary a result does not look whole.
-            (out / SUMMARY).unlink(missing_ok=True)
+            for name in (SUMMARY, *({REPORT, PAGE} - set(files))):
+                (out / name).unlink(missing_ok=True)
             for name, part in parts.items():
                 part.replace(out / name)
         except OSError as error:

@@ -17,6 +17,8 @@ AROUND_MS = 45 * MINUTE_MS
 MOST_WHOLE, MOST_PLACE, MOST_CASE, MOST_CLOCK = 600, 300, 3_000, 400
 #: Events that a point of a chart is expected to stand for, where that leaves so many points: below, chance hides the story.
 LEAST_EVENTS, LEAST_POINTS = 16, 48
+#: With more incidents than this on a page, each has fewer points: the page stays small enough to be sent.
+FULL_INCIDENTS = 4
 #: Charts of one incident at the most: metrics, and places of each.
 MOST_METRICS, MOST_PLACES = 4, 8
 #: Changes drawn in the overview, and marked in a chart.
@@ -60,14 +62,15 @@ def overview_of(summary: Json, incidents: Sequence[Json], minutes: Minutes, chan
 
 def charts_of(incident: Json, metrics: Sequence[str], summary: Json, minutes: Minutes, changes: dict[str, Json]) -> list[Json]:
     """For each metric that hurts: as a whole where it hurts, then place by place, those that hurt and those that stayed well."""
+    share = min(FULL_INCIDENTS / max(summary["incidents"], 1), 1.0)
     onset_ms = ms_of(incident["onset"])
     ended_ms = ms_of(incident["closed_at"] or summary["end"])
     marks = _marks(incident, changes)
 
     def chart(metric: str, places: Sequence[Place], name: str, most: int, *, hurt: bool, shown: list[Json]) -> Json:
-        since_ms, until_ms = onset_ms - AROUND_MS, ended_ms + AROUND_MS
+        since_ms, until_ms = onset_ms - AROUND_MS, min(ended_ms + AROUND_MS, ms_of(summary["end"]))
         events = _only(minutes.curve(metric, places, since_ms, until_ms, most=1).expected)
-        around = minutes.curve(metric, places, since_ms, until_ms, most=min(most, max(int(events) // LEAST_EVENTS, LEAST_POINTS)))
+        around = minutes.curve(metric, places, since_ms, until_ms, most=max(min(round(share * most), int(events) // LEAST_EVENTS), LEAST_POINTS))
         inside = minutes.curve(metric, places, onset_ms, ended_ms, most=1)
         counts = {"counted": _only(inside.observed), "usual": _only(inside.expected)}
         return _curve(around) | counts | {"id": f"{incident['incident_id']}/{metric}/{name}", "metric": metric, "place": name, "hurt": hurt, "marks": shown}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_result_that_cannot_be_written_whole_does_not_look_whole(case: Path, t
 
 
 def test_an_older_result_is_replaced_whole(case: Path, tmp_path: Path) -> None:
-    run = run_case(open_case(case))
+    run = run_case(open_case(case), report=True)
     (tmp_path / "summary.json").write_text("older")
     (tmp_path / "mine.txt").write_text("kept")
     run.write(tmp_path)
@@ -71,6 +72,9 @@ def test_an_older_result_is_replaced_whole(case: Path, tmp_path: Path) -> None:
     run.write(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
     assert sorted(first) == ["incidents.jsonl", "mine.txt", "report.html", "report.json", "summary.json", "timeline.jsonl"]
+    # The page of another run beside these results would be a lie.
+    replace(run, report=None).write(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["incidents.jsonl", "mine.txt", "summary.json", "timeline.jsonl"]
 
 
 def test_a_terminal_sees_a_progress_bar_and_a_pipe_does_not(case: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.detectors import Account, SeriesName, Tick
-from rollguard.replay import Run, html_of, open_case, run_case
+from rollguard.replay import Run, html_of
 from rollguard.replay.affected import _cell
 from rollguard.replay.report.minutes import EVERYWHERE, Minutes
 from tests.cli.terminal import said
@@ -37,20 +37,6 @@ SCRIPTS = 3
 
 
 Shown = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A replay of a small shop in which promises, orders and errors go wrong in one region."""
-    shop = shops.a_shop()
-    return run_case(open_case(shops.write(tmp_path_factory.mktemp("shop") / "case", shop, end_ms=shop.end_ms)), report=True)
-
-
-@pytest.fixture(scope="module")
-def shown(run: Run) -> Shown:
-    """What its page shows."""
-    assert run.report is not None
-    return run.report
 
 
 class Tags(HTMLParser):

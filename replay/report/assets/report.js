@@ -130,7 +130,7 @@
       const saved = chart.at_s.map((s, i) => (chart.effect_s == null || s < chart.effect_s ? null : chart.with_rollback));
       const data = [chart.at_s, chart.low, chart.high, saved, chart.lost];
       const told = (at) => `${number(chart.lost[at])} lost (${number(chart.low[at])} to ${number(chart.high[at])})${saved[at] == null ? "" : `, ${number(saved[at])} with the rollback`}`;
-      const mark = chart.effect_s == null ? [] : [{ at_s: chart.effect_s, kind: "rollback", text: "the rollback would have taken effect" }];
+      const mark = chart.effect_s == null ? [] : [{ at_s: chart.effect_s, kind: "rollback", text: "rollback effective" }];
       return new uPlot(
         {
           ...options(id, chart, box), padding: [8 + mark.length * ROW, 24, 0, 0],
@@ -170,9 +170,7 @@
     box.replaceChildren();
     const plot = (draws[chart.kind] ?? draws.curve)(id, chart, box);
     plots.set(box, plot);
-    const looked = () => Object.assign(box.dataset, { from: plot.scales.x.min, to: plot.scales.x.max });
-    (plot.hooks.setScale ??= []).push(looked);
-    looked();
+    box.plot = plot;
   };
   const all = () => { for (const box of plots.keys()) draw(box); };
 
