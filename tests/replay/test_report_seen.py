@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from rollguard.replay import html_of
+from rollguard.replay import html_of, open_case, run_case
 from tests.properties import shop as shops
 from tests.replay.test_report import ATTACKS, poisoned
 from tests.servers.chromium import SIZES, THEMES, browser, opened
@@ -174,4 +178,71 @@ def test_a_hundred_thousand_points_are_drawn_and_can_be_looked_at_closer(browser
         low, high = view.page.evaluate("() => { const { min, max } = document.querySelector('.plot.whole').plot.scales.x; return [min, max]; }")
         assert low == pytest.approx(start_s + 0.4 * n, abs=0.01 * n)
         assert high - low == pytest.approx(0.1 * n, rel=0.05)
+        assert view.complaints == []
+
+
+def nobody_did_it(shop: shops.Shop) -> shops.Shop:
+    return replace(shop, deploys=[line for line in shop.deploys if shops.CULPRIT.encode() not in line])
+
+
+def still_open(shop: shops.Shop) -> shops.Shop:
+    until_ms = shop.onset_ms + 10 * shops.MINUTE_MS
+    kept = {source: [event for event in events if event.ts_ms < until_ms] for source, events in shop.events.items()}
+    return replace(shop, hours=(until_ms - shops.START_MS) / shops.HOUR_MS, events=kept)
+
+
+def orders_stop(shop: shops.Shop) -> shops.Shop:
+    return shop.with_events(orders=[event for event in shop.events["orders"] if event.ts_ms < shop.onset_ms])
+
+
+def calm(shop: shops.Shop) -> shops.Shop:
+    kept = {source: [event for event in events if event.ts_ms < shop.onset_ms] for source, events in shop.events.items()}
+    return replace(shop, hours=(shop.onset_ms - shops.START_MS) / shops.HOUR_MS, events=kept)
+
+
+#: Kinds of incidents: the shop they happen in, and what their page says.
+KINDS: dict[str, tuple[Callable[[shops.Shop], shops.Shop], str]] = {
+    "nobody did it": (nobody_did_it, "no known change did it"),
+    "still open": (still_open, "did it|hurt"),
+    "orders stop": (orders_stop, "orders"),
+    "calm": (calm, "Nothing was wrong"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_incident_has_a_page(browser: Browser, tmp_path: Path, kind: str) -> None:
+    change, words = KINDS[kind]
+    shop = change(shops.a_shop())
+    found = run_case(open_case(shops.write(tmp_path / "case", shop, end_ms=shop.end_ms)), report=True)
+    assert found.report is not None
+    assert (kind == "calm") == (not found.incidents)
+    assert (kind in {"still open", "orders stop"}) == any(incident["closed_at"] is None for incident in found.incidents)
+    _is_well(browser, [found.report], tmp_path, words)
+
+
+def test_a_source_that_cannot_be_read_is_a_gap_on_the_page(browser: Browser, tmp_path: Path) -> None:
+    shop = shops.a_shop()
+    case = shops.write(tmp_path / "case", shop, end_ms=shop.end_ms)
+    whole = gzip.compress((case / "errors.jsonl").read_bytes())
+    (case / "errors.jsonl").unlink()
+    (case / "errors.jsonl.gz").write_bytes(whole[: 2 * len(whole) // 3])
+    found = run_case(open_case(case), report=True)
+    assert found.report is not None
+    _is_well(browser, [found.report], tmp_path, "errors: nothing could be read")
+
+
+def test_several_runs_stand_on_one_page_and_do_not_mix(browser: Browser, shown: Shown, tmp_path: Path) -> None:
+    _is_well(browser, [shown, shown | {"name": "again"}], tmp_path, "again")
+    with opened(browser, tmp_path / "report.html") as view:
+        assert view.drawn() == 2 * plots(shown)
+
+
+def _is_well(browser: Browser, reports: list[Shown], folder: Path, words: str) -> None:
+    page = folder / "report.html"
+    page.write_text(html_of(reports), encoding="utf-8")
+    with opened(browser, page) as view:
+        assert view.drawn() == sum(plots(report) for report in reports)
+        view.page.locator("details").evaluate_all("(all) => all.forEach((each) => { each.open = true; })")
+        assert re.search(words, view.page.inner_text("main")), view.page.inner_text("main")
+        assert view.violations() == []
         assert view.complaints == []
