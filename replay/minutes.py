@@ -64,6 +64,11 @@ class Minutes:
         """Regions in which a metric was counted."""
         return sorted(place for name, place in self.sums if name == metric and place)
 
+    def lost(self, metric: str, place: str, since_ms: int, until_ms: int) -> float:
+        """Events that were expected and did not come, in the minutes that begin between two moments; what came beyond the expected counts against it."""
+        first, last = since_ms // MINUTE_MS, -(-until_ms // MINUTE_MS)
+        return sum(row[1] - row[0] for minute, row in self.sums.get((metric, place), {}).items() if first <= minute < last)
+
     def curve(self, metric: str, place: str, since_ms: int, until_ms: int, *, most: int) -> Curve:
         """One series between two moments, in steps of as many minutes as it takes to stay below `most` of them."""
         sums = self.sums.get((metric, place), {})

@@ -13,13 +13,16 @@ from typing import Any
 import msgspec
 
 from rollguard.config import Labels, RollguardError, Settings, format_duration, ms_of, printable, rfc3339
+from rollguard.incidents import ChangeSeen
 from rollguard.replay.case import Case
+from rollguard.replay.minutes import Minutes
+from rollguard.replay.persons import Persons
 from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
 from rollguard.replay.report import drawn, html_of
 from rollguard.replay.span import span_of
 from rollguard.replay.timeline import fold, line_of
 
-__all__ = ["OutError", "Run", "make_out", "no_out", "run_case", "run_of"]
+__all__ = ["ROLLBACK_TAKES_MS", "OutError", "Run", "make_out", "no_out", "run_case", "run_of"]
 
 #: How long a rollback is taken to need, from the decision to its effect.
 ROLLBACK_TAKES_MS = 120_000
@@ -57,6 +60,10 @@ class Run:
         `summary.json`.
     report : dict
         What `report.html` shows.
+    minutes : Minutes
+        What was counted.
+    known : list of ChangeSeen
+        Every change that was known.
     """
 
     name: str
@@ -64,6 +71,8 @@ class Run:
     incidents: list[dict[str, Any]]
     summary: dict[str, Any]
     report: dict[str, Any]
+    minutes: Minutes
+    known: list[ChangeSeen]
 
     def as_json(self) -> str:
         """Summary and incidents as one JSON object."""
@@ -125,7 +134,7 @@ def no_out(out: Path, error: OSError, done: str, *, expected: str = "a folder, o
     return OutError(f"{out}: results cannot be written there: {reason}. Expected: {expected}; {done}.")
 
 
-def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) -> Run:
+def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None, *, persons: Persons | None = None) -> Run:
     """Replay a case.
 
     Parameters
@@ -133,13 +142,15 @@ def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None) 
     case : Case
     on_progress : callable, optional
         Called after each batch of lines.
+    persons : Persons, optional
+        Who would have approved what waits for it; None: nobody.
 
     Returns
     -------
     Run
     """
     span = span_of(case.settings, case.files, start_ms=case.start_ms, end_ms=case.end_ms)
-    replay = Replay(case.settings, case.events(), case.changes(), start_ms=span.start_ms, end_ms=span.end_ms)
+    replay = Replay(case.settings, case.events(), case.changes(), start_ms=span.start_ms, end_ms=span.end_ms, persons=persons)
     return run_of(case.name, replay, on_progress, notes=(*case.notes, *span.notes))
 
 
@@ -160,7 +171,7 @@ def run_of(name: str, replay: Replay, on_progress: Callable[[Progress], None] | 
     lines = [msgspec.json.decode(line) for line in timeline]
     incidents = fold(lines)
     summary = _summary(name, replay, notes, incidents, lines)
-    return Run(name, timeline, incidents, summary, drawn(name, summary, incidents, replay.minutes, replay.known))
+    return Run(name, timeline, incidents, summary, drawn(name, summary, incidents, replay.minutes, replay.known), replay.minutes, replay.known)
 
 
 def _summary(name: str, replay: Replay, notes: Sequence[str], incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:
