@@ -55,7 +55,7 @@ def gated(incident: dict[str, Any], timeline: Sequence[bytes], known: Sequence[C
         "wait": f"the gate would have held {culprit} back: {'; '.join(answer.reasons)}.",
         "block": f"the gate would have blocked {culprit}: {'; '.join(answer.reasons)}.",
     }[answer.answer]
-    price = f"With the same rule {stopped} of all {len(changes)} changes had waited for an approval."
+    price = f"With the same rule {stopped} of all {len(changes)} changes would have had to wait for an approval."
     hope = "" if answer.answer == "pass" else f" About {incident['orders_lost']:.0f} orders hung on whether who approves sees the fault; nobody can know that."
     return found | {
         "text": f"{said}{hope} {price}",
