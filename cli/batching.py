@@ -67,5 +67,7 @@ def _tell(done: Sequence[Done], out: Path, cases: Path) -> None:
         table.add_row(escape(each.name), f"[{STYLES[each.state]}]{each.state}[/]", *figures)
     console.print(table)
     states = {state: sum(each.state == state for each in done) for state in STYLES}
-    console.print(f"{len(done)} cases: {', '.join(f'{number} {state}' for state, number in states.items() if number)}. Results below {out}.", style="bold")
-    console.print(f"How good was that? rollguard score {cases} {out}", style="dim")
+    console.print(
+        f"{len(done)} cases: {', '.join(f'{number} {state}' for state, number in states.items() if number)}. Results below {out}.", style="bold", soft_wrap=True
+    )
+    console.print(f"How good was that? rollguard score {cases} {out}", style="dim", soft_wrap=True)

@@ -19,6 +19,9 @@ from rollguard.replay.staging import staged
 
 __all__ = ["Switches", "made_with", "run_otherwise"]
 
+GONE = "The plan was gone before they came: it had expired, or nothing hurt any more."
+NEVER = "There was no plan that persons may approve."
+
 
 @dataclass(frozen=True, slots=True)
 class Switches:
@@ -104,10 +107,9 @@ def _compared(usual: Run, run: Run, switches: Switches, settings: Settings) -> d
         asked.append(f"a budget of {_budget(switches.budget)} instead of {_budget(settings.budget)}")
     was, now = _figures(usual), _figures(run)
     text = f"{' and '.join(asked)}: {_told(now)}. As it is: {_told(was)}."
-    # Of a plan that they could not approve, or came too late for, the holds say why.
     if switches.approve_after_ms is not None and now["rollbacks"] < was["rollbacks"]:
-        late = [reason for incident in run.incidents for each in incident["decisions"] for reason in each["blocked_by"] if "expired" in reason]
-        text += f" {late[0][0].upper()}{late[0][1:]}." if late else " A plan that nobody may approve, or that was gone before they came, is not carried out."
+        proposed = any(each.get("needs") for incident in run.incidents for each in incident["decisions"])
+        text += f" {GONE if proposed else NEVER}"
     return {"switch": "decided_anew", "incident_id": None, "text": text, "usual": was, "otherwise": now}
 
 

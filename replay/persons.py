@@ -34,6 +34,7 @@ class _Waiting:
     needs: int = 0
     proposed_ms: int = 0
     approved: str = ""
+    by: int = 0
 
 
 class Persons:
@@ -97,12 +98,16 @@ class Persons:
     def _due(self, now_ms: int) -> Iterator[Command]:
         """What they say by now, in order of time."""
         for incident_id, mine in sorted(self.waiting.items()):
-            if mine.plan is None or mine.plan.hash == mine.approved:
+            if mine.plan is None:
+                continue
+            # A plan may come to need one more than it did.
+            have = mine.by if mine.plan.hash == mine.approved else 0
+            if have >= mine.needs:
                 continue
             at_ms = max(mine.paged_ms + self.after_ms, mine.proposed_ms + (READING_MS if mine.proposed_ms > mine.paged_ms else 0))
             if at_ms <= now_ms:
-                mine.approved = mine.plan.hash
-                for name in NAMES[: mine.needs]:
+                mine.approved, mine.by = mine.plan.hash, mine.needs
+                for name in NAMES[have : mine.needs]:
                     yield Command(
                         id=f"{incident_id}/{mine.plan.hash}/{name}", verb="approve", at_ms=at_ms, by=name, incident_id=incident_id, plan=mine.plan.hash
                     )

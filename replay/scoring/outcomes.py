@@ -10,7 +10,7 @@ import msgspec
 from rollguard.config import rfc3339
 from rollguard.replay.scoring.calibration import Guess, brier, guesses_of
 from rollguard.replay.scoring.labels import Label, Truth
-from rollguard.replay.scoring.matching import Match, match, overlaps
+from rollguard.replay.scoring.matching import GRACE_MS, Match, match, overlaps
 from rollguard.replay.scoring.results import Found, Result
 
 __all__ = ["CaseOutcome", "FalsePage", "LabelOutcome", "Split", "judge_case", "split_of"]
@@ -235,9 +235,10 @@ def _false(found: Found, truth: Truth) -> FalsePage:
 def _wrong_undo(incident_id: str, at_ms: int, deploy_id: str, truth: Truth) -> str:
     """Why a rollback is wrong; empty: it is right."""
     when = f"{deploy_id} at {rfc3339(at_ms)} ({incident_id})"
-    mine = [label for label in truth.labels if deploy_id in label.causes and at_ms >= label.onset_ms]
+    # Half an hour after it was over there is nothing left to undo, and a page would be false as well.
+    mine = [label for label in truth.labels if deploy_id in label.causes and label.onset_ms <= at_ms <= label.end_ms + GRACE_MS]
     if not mine:
-        return f"{when}: it did nothing"
+        return f"{when}: it did nothing then"
     return "" if any(label.rollback for label in mine) else f"{when}: it did it, but is labelled as not to be rolled back"
 
 
@@ -249,7 +250,12 @@ def _label_outcome(match_: Match, truth: Truth) -> LabelOutcome:
     blamed = None if told is None else told.blamed
     # Of two at once, to blame the other one's culprit is a wrong rank, but nobody innocent is blamed.
     guilty = frozenset().union(label.causes, *(other.causes for other in truth.labels if told is not None and overlaps(told, other)))
-    undone = [(each, undo) for each in match_.found for undo in each.undone if undo.deploy_id in label.causes and undo.at_ms >= label.onset_ms]
+    undone = [
+        (each, undo)
+        for each in match_.found
+        for undo in each.undone
+        if undo.deploy_id in label.causes and label.onset_ms <= undo.at_ms <= label.end_ms + GRACE_MS
+    ]
     return LabelOutcome(
         incident_id=label.incident_id,
         culprit=label.culprit,

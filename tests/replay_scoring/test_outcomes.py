@@ -83,8 +83,9 @@ def test_a_guilty_verdict_where_none_is_guilty_is_false_blame() -> None:
     [
         ({}, Undo(at_ms=NOON + MIN, deploy_id="chg-1"), ""),
         ({"carriers": ("chg-9",)}, Undo(at_ms=NOON + MIN, deploy_id="chg-9"), ""),
-        ({}, Undo(at_ms=NOON + MIN, deploy_id="chg-9"), "it did nothing"),
-        ({}, Undo(at_ms=NOON - MIN, deploy_id="chg-1"), "it did nothing"),
+        ({}, Undo(at_ms=NOON + MIN, deploy_id="chg-9"), "it did nothing then"),
+        ({}, Undo(at_ms=NOON - MIN, deploy_id="chg-1"), "it did nothing then"),
+        ({}, Undo(at_ms=NOON + 91 * MIN, deploy_id="chg-1"), "it did nothing then"),
         ({"rollback": False}, Undo(at_ms=NOON + MIN, deploy_id="chg-1"), "it did it, but is labelled as not to be rolled back"),
     ],
 )
