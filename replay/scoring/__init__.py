@@ -3,10 +3,11 @@
 from rollguard.replay.scoring.bars import BARS, ENOUGH_CASES, Checked, check_bars
 from rollguard.replay.scoring.calibration import Guess, Reliability
 from rollguard.replay.scoring.comparing import comparison_of, differences
+from rollguard.replay.scoring.judging import judge_case, split_of
 from rollguard.replay.scoring.labels import Label, LabelsError, Truth, read_truth, truth_of
 from rollguard.replay.scoring.matching import Match, match
 from rollguard.replay.scoring.measures import MEASURES, Measured, measure
-from rollguard.replay.scoring.outcomes import CaseOutcome, FalsePage, LabelOutcome, judge_case, split_of
+from rollguard.replay.scoring.records import CaseOutcome, FalsePage, LabelOutcome
 from rollguard.replay.scoring.results import Found, Result, ResultError, Undo, is_whole, read_result
 from rollguard.replay.scoring.score import Halves, Part, Score, ScoresError, read_outcomes, read_score, score_of
 from rollguard.replay.scoring.telling import BY_KIND, bar_rows, figure_of, interval_of, kind_rows, markdown_of, reliability_rows, remark_lines

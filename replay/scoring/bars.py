@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from rollguard.replay.scoring.measures import Measured, measure
-from rollguard.replay.scoring.outcomes import CaseOutcome
+from rollguard.replay.scoring.records import CaseOutcome
 
 __all__ = ["BARS", "ENOUGH_CASES", "Bar", "Checked", "check_bars"]
 

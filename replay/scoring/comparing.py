@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollguard.replay.scoring.measures import MEASURES, Measured
-from rollguard.replay.scoring.outcomes import CaseOutcome, LabelOutcome
+from rollguard.replay.scoring.records import CaseOutcome, LabelOutcome
 from rollguard.replay.scoring.score import Score, score_of
 from rollguard.replay.scoring.telling import figure, figure_of, table
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rollguard.replay.scoring.calibration import calibration_error
 from rollguard.replay.scoring.intervals import Floats, bootstrap, poisson, wilson
-from rollguard.replay.scoring.outcomes import CaseOutcome, LabelOutcome
+from rollguard.replay.scoring.records import CaseOutcome, LabelOutcome
 
 __all__ = ["MEASURES", "Measure", "Measured", "measure"]
 

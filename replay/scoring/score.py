@@ -11,9 +11,10 @@ import msgspec
 from rollguard.config import RollguardError
 from rollguard.replay.case import case_folders
 from rollguard.replay.scoring.calibration import Reliability, reliability
+from rollguard.replay.scoring.judging import judge_case
 from rollguard.replay.scoring.labels import read_truth
 from rollguard.replay.scoring.measures import Measured, measure
-from rollguard.replay.scoring.outcomes import CaseOutcome, judge_case
+from rollguard.replay.scoring.records import CaseOutcome
 from rollguard.replay.scoring.results import ResultError, is_whole, read_result
 
 __all__ = ["Halves", "Part", "Score", "ScoresError", "read_outcomes", "read_score", "score_of"]

@@ -15,7 +15,7 @@ def guesses(*said: tuple[float, int]) -> list[Guess]:
 
 def test_the_table_says_what_was_called_and_what_was_true() -> None:
     [low, high] = reliability(guesses((0.12, 0), (0.18, 1), (0.95, 1), (1.0, 1)))
-    assert (low.low, low.n, low.hits, low.mean, low.share) == (0.1, 2, 1, pytest.approx(0.15), 0.5)
+    assert (low.low, low.n, low.hits, low.mean, low.share) == pytest.approx((0.1, 2, 1, 0.15, 0.5))
     assert (high.high, high.n, high.share) == (1.0, 2, 1.0)
     assert high.share_low <= high.share <= high.share_high
 
@@ -24,13 +24,13 @@ def test_the_error_is_how_far_the_rows_are_off() -> None:
     # A row of 0.8 of which half is true, one of 0.6 of which all are: (2 * 0.3 + 1 * 0.4) / 3.
     found = calibration_error([guesses((0.8, 1), (0.8, 0)), guesses((0.6, 1))])
     assert found is not None
-    assert (found[0], found[3]) == (pytest.approx(1 / 3), 3)
+    assert (found[0], found[3]) == pytest.approx((1 / 3, 3))
 
 
 def test_what_is_called_less_than_five_per_cent_thins_nothing_out() -> None:
     found = calibration_error([guesses((0.8, 0), *[(0.01, 0)] * 1000)])
     assert found is not None
-    assert (found[0], found[3]) == (pytest.approx(0.8), 1)
+    assert (found[0], found[3]) == pytest.approx((0.8, 1))
     assert calibration_error([guesses((0.01, 0))]) is None
 
 

@@ -22,7 +22,7 @@ def test_labels_of_a_single_incident_have_what_the_case_lost() -> None:
 def test_what_an_incident_says_of_itself_goes_first() -> None:
     extra = {"lost_orders": 3.0, "oracle_s": None, "data": True, "carriers": ["chg-2"], "culprit": "chg-1"}
     [one] = truth_of("x", json.dumps(json.loads(labels(**extra)) | {"kind": "gap", "seed": 3}).encode()).labels
-    assert (one.lost_orders, one.is_gap, one.causes) == (3.0, True, {"chg-1", "chg-2"})
+    assert (one.lost_orders, one.is_gap, one.causes) == (3.0, True, frozenset({"chg-1", "chg-2"}))
 
 
 @pytest.mark.parametrize(

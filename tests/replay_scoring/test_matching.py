@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def given_to(labels: list[Label], incidents: list[Found]) -> tuple[dict[str, lis
         ({"paged_ms": None, "opened_ms": NOON + MIN}, True),
     ],
 )
-def test_an_incident_belongs_to_a_label_by_time_and_place(over: dict[str, object], belongs: object) -> None:
+def test_an_incident_belongs_to_a_label_by_time_and_place(over: dict[str, Any], belongs: object) -> None:
     assert given_to([label()], [found(**over)]) == (({"i1": ["inc-i1"]}, []) if belongs else ({"i1": []}, ["inc-i1"]))
 
 
