@@ -103,7 +103,8 @@ def _rows(old: Score, new: Score) -> list[list[str]]:
         if was.value is not None and now.value is not None:
             moved = now.value - was.value
             sign = "+" if moved >= 0 and each.form != "signed" else ""
-            difference = sign + figure(moved, each.form)
+            # Of two shares the difference is in points, not in per cent of one of them.
+            difference = sign + figure(moved, each.form).replace("%", "points")
             gain = {"higher": moved, "lower": -moved, "nearer to 0": abs(was.value) - abs(now.value)}[each.better]
             word = "" if abs(gain) < 1e-9 else ("better" if gain > 0 else "worse") + (", may be chance" if _touch(was, now) else "")
         rows.append([each.title, figure_of(was), figure_of(now), difference, word])

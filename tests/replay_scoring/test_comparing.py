@@ -30,6 +30,6 @@ def test_only_cases_that_both_have_are_compared() -> None:
     new = score_of([judged([label()], [found()], name="a-1"), judged([label()], [], name="new-1")])
     text = comparison_of(old, new, names=("main", "mine"))
     assert text.startswith("main → mine, 1 cases: 1 better, 0 worse.")
-    assert "| page recall | 0.0 % | 100.0 % | +100.0 % | better, may be chance |" in text
+    assert "| page recall | 0.0 % | 100.0 % | +100.0 points | better, may be chance |" in text
     assert "Only in main, and not compared: gone-1." in text
     assert "Only in mine, and not compared: new-1." in text
