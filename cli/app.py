@@ -10,6 +10,7 @@ from rollguard.cli.affecting import affected
 from rollguard.cli.calibrating import calibrate
 from rollguard.cli.checking import check
 from rollguard.cli.commanding import allow, kill, mute
+from rollguard.cli.comparing import compare
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.gating import gate
@@ -20,6 +21,7 @@ from rollguard.cli.paging import page
 from rollguard.cli.producing import produce
 from rollguard.cli.replaying import replay
 from rollguard.cli.reporting import report
+from rollguard.cli.scoring import score
 from rollguard.cli.topics import topics
 from rollguard.cli.working import worker
 from rollguard.config import RollguardError
@@ -52,6 +54,8 @@ def options(
 
 
 app.command(name="replay")(replay)
+app.command(name="score")(score)
+app.command(name="compare")(compare)
 app.command(name="report")(report)
 app.command(name="explain")(explain)
 app.command(name="affected")(affected)

@@ -1,8 +1,10 @@
 """A past incident's files or topics in, its timeline and results out. Never calls a pager or a target, never reads labels."""
 
 from rollguard.replay.affected import make_file, write_affected
-from rollguard.replay.case import Case, CaseError, open_case
+from rollguard.replay.case import Case, CaseError, case_folders, open_case
+from rollguard.replay.many import Done, Work, replay_all
 from rollguard.replay.march import march_story
+from rollguard.replay.otherwise import Switches, run_otherwise
 from rollguard.replay.out import OutError, make_out
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
@@ -15,13 +17,17 @@ from rollguard.replay.window import Window, open_window
 __all__ = [
     "Case",
     "CaseError",
+    "Done",
     "OutError",
     "Produced",
     "Progress",
     "Replay",
     "Run",
     "Story",
+    "Switches",
     "Window",
+    "Work",
+    "case_folders",
     "fold",
     "html_of",
     "in_words",
@@ -33,8 +39,10 @@ __all__ = [
     "open_case",
     "open_window",
     "produce_case",
+    "replay_all",
     "run_case",
     "run_of",
+    "run_otherwise",
     "told",
     "write_affected",
     "write_case",

@@ -10,7 +10,7 @@ from pathlib import Path
 from rollguard.config import ConfigError, Layer, Mistake, Node, RollguardError, Settings, default_text, load_layers, near_match, parse, read_layer
 from rollguard.replay.reader import SUFFIXES, EventFile, Reader, stem_of
 
-__all__ = ["Case", "CaseError", "open_case"]
+__all__ = ["Case", "CaseError", "case_folders", "open_case"]
 
 CASE_FILE = "case.yaml"
 #: Keys of case.yaml that the case itself reads; all others are config.
@@ -117,6 +117,24 @@ def open_case(path: Path, layers: Iterable[Layer] = ()) -> Case:
     if deploys is None:
         notes.append(f"{folder}: no {settings.changes.source}.jsonl: no change is known, so none can be blamed.")
     return Case(name, path, start_ms, end_ms, settings, files, deploys, tuple(notes))
+
+
+def case_folders(root: Path) -> list[Path]:
+    """Folders of the cases in a folder, by name.
+
+    Raises
+    ------
+    CaseError
+        If there are none; says so too of a folder that is itself a case.
+    """
+    if not root.is_dir():
+        raise CaseError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}. Expected: a folder of cases, one folder each.")
+    if (root / CASE_FILE).exists():
+        raise CaseError(f"{root}: this is a case itself. Expected: the folder in which it and others stand; did you mean '{root.resolve().parent}'?")
+    found = sorted(each for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
+    if not found:
+        raise CaseError(f"{root}: no case in it. Expected: a folder for each case, with its event files in it.")
+    return found
 
 
 def _no_folder(path: Path) -> str:

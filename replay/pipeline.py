@@ -14,6 +14,7 @@ import numpy as np
 from rollguard.config import Labels, Mode, Settings
 from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import ChangeRefusedError, ChangeSeen, Desk, Entry, LogRecord, change_sightings
+from rollguard.replay.persons import Persons
 from rollguard.replay.reader import Lines, Reader
 from rollguard.replay.tables import from_text
 from rollguard.streams import Block, Closed, DeadLetter, Ingest, IngestCounts, Merger, measures
@@ -171,6 +172,8 @@ class Replay:
         Change records.
     start_ms, end_ms : int or None
         Span of the case, where it states one.
+    persons : Persons, optional
+        Who would have approved what waits for it; None: nobody.
     """
 
     def __init__(
@@ -181,11 +184,13 @@ class Replay:
         *,
         start_ms: int | None,
         end_ms: int | None,
+        persons: Persons | None = None,
     ) -> None:
         self.settings = settings if settings.mode is not None else settings.model_copy(update={"mode": Mode.AUTO})
         self.start_ms = start_ms
         self.end_ms = end_ms
         self.change_records = changes
+        self.persons = persons
         self.report = Report(files={source: _report_on(events.get(source, ())) for source in settings.sources})
         self.lanes = [
             _Lane(
@@ -226,7 +231,8 @@ class Replay:
                 for record in records:
                     if isinstance(record, Tick):
                         on_tick(record)
-            yield from desk.feed(self._log(records, changes, waiting))
+            log = self._log(records, changes, waiting)
+            yield from desk.feed(log) if self.persons is None else self.persons.follow(desk, log)
 
     def closed(self, on_progress: Callable[[Progress], None] | None) -> Iterator[Closed]:
         """Closed buckets of all files or partitions, in order."""

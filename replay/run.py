@@ -12,15 +12,17 @@ from typing import Any
 import msgspec
 
 from rollguard.config import Labels, Settings, format_duration, ms_of, printable, rfc3339
+from rollguard.incidents import ChangeSeen
 from rollguard.replay.affected import listing
 from rollguard.replay.case import Case
 from rollguard.replay.out import make_out, no_out
+from rollguard.replay.persons import Persons
 from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
 from rollguard.replay.report import Minutes, drawn, html_of
 from rollguard.replay.span import span_of
 from rollguard.replay.timeline import fold, line_of
 
-__all__ = ["Run", "run_case", "run_of"]
+__all__ = ["ROLLBACK_TAKES_MS", "Run", "run_case", "run_of"]
 
 #: How long a rollback is taken to need, from the decision to its effect.
 ROLLBACK_TAKES_MS = 120_000
@@ -54,6 +56,10 @@ class Run:
         `summary.json`.
     report : dict or None
         What `report.html` shows; None where nobody asked for one.
+    minutes : Minutes or None
+        What was counted, where a report was asked for.
+    known : sequence of ChangeSeen
+        Every change that was known.
     """
 
     name: str
@@ -61,6 +67,8 @@ class Run:
     incidents: list[dict[str, Any]]
     summary: dict[str, Any]
     report: dict[str, Any] | None = None
+    minutes: Minutes | None = None
+    known: Sequence[ChangeSeen] = ()
 
     def as_json(self) -> str:
         """Summary and incidents as one JSON object."""
@@ -100,7 +108,7 @@ class Run:
                     part.unlink(missing_ok=True)
 
 
-def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None, *, report: bool = False) -> Run:
+def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None, *, persons: Persons | None = None, report: bool = False) -> Run:
     """Replay a case.
 
     Parameters
@@ -108,6 +116,8 @@ def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None, 
     case : Case
     on_progress : callable, optional
         Called after each batch of lines.
+    persons : Persons, optional
+        Who would have approved what waits for it; None: nobody.
     report : bool
         Whether a page is wanted; it takes a second look at the events of each incident, to list those it touched.
 
@@ -116,7 +126,7 @@ def run_case(case: Case, on_progress: Callable[[Progress], None] | None = None, 
     Run
     """
     span = span_of(case.settings, case.files, start_ms=case.start_ms, end_ms=case.end_ms)
-    replay = Replay(case.settings, case.events(), case.changes(), start_ms=span.start_ms, end_ms=span.end_ms)
+    replay = Replay(case.settings, case.events(), case.changes(), start_ms=span.start_ms, end_ms=span.end_ms, persons=persons)
     run = run_of(case.name, replay, on_progress, notes=(*case.notes, *span.notes), report=report)
     if run.report is not None:
         left = MOST_LISTED
@@ -147,7 +157,9 @@ def run_of(name: str, replay: Replay, on_progress: Callable[[Progress], None] | 
     lines = [msgspec.json.decode(line) for line in timeline]
     incidents = fold(lines)
     summary = _summary(name, replay, notes, incidents, lines)
-    return Run(name, timeline, incidents, summary, drawn(summary, incidents, lines, minutes, replay.known) if report else None)
+    if not report:
+        return Run(name, timeline, incidents, summary, known=replay.known)
+    return Run(name, timeline, incidents, summary, drawn(summary, incidents, lines, minutes, replay.known), minutes, replay.known)
 
 
 def _summary(name: str, replay: Replay, notes: Sequence[str], incidents: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:

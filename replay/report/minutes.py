@@ -165,6 +165,11 @@ class Minutes:
             curve.spread.append(None if blank else round((variance + error**2) ** 0.5, 2))
         return curve
 
+    def lost(self, metric: str, place: Place, since_ms: int, until_ms: int) -> float:
+        """Events that were expected and did not come, in the steps that begin between two moments; what came beyond the expected counts against it."""
+        whole = self.curve(metric, [place], since_ms, until_ms, most=1)
+        return sum((expected or 0.0) - (observed or 0.0) for observed, expected in zip(whole.observed, whole.expected, strict=True))
+
     def gaps(self) -> list[Span]:
         """Times in which nothing could be read of a metric, or not one event came."""
         found = []

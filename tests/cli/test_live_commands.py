@@ -88,8 +88,8 @@ def test_incidents_are_written_as_a_replay_writes_them(rollguard: Rollguard, con
         (("incidents", "--until", "noon"), "--until noon: no time. Expected: RFC 3339 with an offset"),
         (("replay", "--from", "2026-03-02T09:00:00"), "no offset. Expected: RFC 3339 with one. Did you mean 2026-03-02T09:00:00Z?"),
         (("replay", "--from", "2026-03-02T09:00Z", "--to", "2026-03-02T08:00Z"), "--to 2026-03-02T08:00Z: not after --from 2026-03-02T09:00Z."),
-        (("replay", ".", "--from", "2026-03-02T09:00Z"), "one of the two"),
-        (("replay",), "Expected: the folder of a case, or --from TIME with -c FILE"),
+        (("replay", ".", "--from", "2026-03-02T09:00Z"), "one of them"),
+        (("replay",), "Expected: the folder of a case, or --all DIR, or --from TIME with -c FILE"),
         (("replay", ".", "--to", "2026-03-02T09:00Z"), "--to: means nothing without --from"),
     ],
 )

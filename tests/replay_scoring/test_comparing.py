@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from rollguard.replay.scoring import comparison_of, differences, score_of
+from tests.replay_scoring.made import MIN, NOON, found, judged, label
+
+
+def told(old: list[object], new: list[object]) -> list[tuple[bool, str]]:
+    return [(good, what) for good, _, what in differences(judged([label()], old), judged([label()], new))]  # type: ignore[arg-type]
+
+
+def test_the_same_results_have_no_difference() -> None:
+    assert told([found()], [found()]) == []
+
+
+def test_each_thing_that_changed_is_told_with_whether_it_is_better() -> None:
+    assert told([], [found()])[0] == (True, "i1: missed → paged")
+    assert told([found()], [])[0] == (False, "i1: paged → missed")
+    assert told([found()], [found(paged_ms=NOON + 3 * MIN)]) == [(False, "i1: paged after 60 s → 180 s")]
+    assert told([found()], [found(paged_ms=NOON + 65_000)]) == [], "a bucket more or less is no change"
+    assert (True, "i1: chg-1: suspect 2 → suspect 1") in told([found(suspects=(("chg-9", 0.6), ("chg-1", 0.4)), verdict="inconclusive")], [found()])
+    assert told([found()], [found(undone=())]) == [(False, "i1: rollback decided → missed")]
+    assert told([found()], [found(orders_lost=130.0)]) == [(False, "i1: bill off by 0.0 % → 30.0 %")]
+    assert told([found(), found(incident_id="stray", regions=("us",), metrics=("errors",), verdict="no_change", undone=())], [found()]) == [
+        (True, "false pages: 1 → 0")
+    ]
+
+
+def test_only_cases_that_both_have_are_compared() -> None:
+    old = score_of([judged([label()], [], name="a-1"), judged([label()], [found()], name="gone-1")])
+    new = score_of([judged([label()], [found()], name="a-1"), judged([label()], [], name="new-1")])
+    text = comparison_of(old, new, names=("main", "mine"))
+    assert text.startswith("main → mine, 1 cases: 1 better, 0 worse.")
+    assert "| page recall | 0.0 % | 100.0 % | +100.0 points | better, may be chance |" in text
+    assert "Only in main, and not compared: gone-1." in text
+    assert "Only in mine, and not compared: new-1." in text
