@@ -2,12 +2,11 @@
 
 from rollguard.replay.affected import make_file, write_affected
 from rollguard.replay.case import Case, CaseError, open_case
-from rollguard.replay.march import march_story
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
 from rollguard.replay.report import html_of
 from rollguard.replay.run import OutError, Run, make_out, run_case, run_of
-from rollguard.replay.story import Story, write_case
+from rollguard.replay.simulation import Story, march_story, write_case
 from rollguard.replay.timeline import fold, line_of
 from rollguard.replay.window import Window, open_window
 
