@@ -6,22 +6,27 @@ from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
 from rollguard.replay.report import html_of
 from rollguard.replay.run import OutError, Run, make_out, run_case, run_of
-from rollguard.replay.simulation import Story, march_story, write_case
+from rollguard.replay.simulation import KINDS, Kind, Recipe, Simulated, Story, kinds_table, march_story, simulate_case, write_case
 from rollguard.replay.timeline import fold, line_of
 from rollguard.replay.window import Window, open_window
 
 __all__ = [
+    "KINDS",
     "Case",
     "CaseError",
+    "Kind",
     "OutError",
     "Produced",
     "Progress",
+    "Recipe",
     "Replay",
     "Run",
+    "Simulated",
     "Story",
     "Window",
     "fold",
     "html_of",
+    "kinds_table",
     "line_of",
     "make_file",
     "make_out",
@@ -31,6 +36,7 @@ __all__ = [
     "produce_case",
     "run_case",
     "run_of",
+    "simulate_case",
     "write_affected",
     "write_case",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from rollguard.config import rfc3339
 from rollguard.replay.simulation.lines import Cents, Part, Texts, Whole, blocks_of_lines
-from rollguard.replay.simulation.shop import REGIONS, SERVICES, Change, Events, Ints, Rng
+from rollguard.replay.simulation.shop import REGIONS, SERVICES, Change, Events, Floats, Ints, Rng
 
 __all__ = ["arrival", "change_record", "delivery_parts", "error_parts", "order_parts", "write_case_file", "write_changes", "write_events", "write_labels"]
 
@@ -45,7 +45,7 @@ def _place(events: Events, versions: Texts) -> list[Part]:
     return ['","region":"', Texts(REGIONS, events.region), '","version":"', versions]
 
 
-def arrival(rng: Rng, ts_ms: Ints) -> tuple[Ints, Ints]:
+def arrival(rng: Rng, ts_ms: Ints) -> tuple[Floats, Ints]:
     """When events arrive, a few of them twice, a few of them late.
 
     Parameters
@@ -55,7 +55,7 @@ def arrival(rng: Rng, ts_ms: Ints) -> tuple[Ints, Ints]:
 
     Returns
     -------
-    at_ms : (m,) int64
+    at_ms : (m,) float64
         Moments of arrival, m >= n.
     which : (m,) int64
         Which event it is, 0..n-1.
@@ -65,7 +65,7 @@ def arrival(rng: Rng, ts_ms: Ints) -> tuple[Ints, Ints]:
     late = rng.random(n) < LATE
     delay_ms[late] += rng.uniform(15_000.0, 40_000.0, late.sum())
     again = np.flatnonzero(rng.random(n) < DOUBLED)
-    at_ms = np.concatenate([ts_ms + delay_ms, ts_ms[again] + delay_ms[again] + rng.uniform(0.0, 5_000.0, len(again))])
+    at_ms: Floats = np.concatenate([ts_ms + delay_ms, ts_ms[again] + delay_ms[again] + rng.uniform(0.0, 5_000.0, len(again))])
     return at_ms, np.concatenate([np.arange(n), again])
 
 
