@@ -15,8 +15,8 @@ from rollguard.replay.simulation.world import ERROR_RATE, ERRORS_USUAL, Dice
 __all__ = ["EVERYWHERE", "Casting"]
 
 EVERYWHERE = tuple(range(len(REGIONS)))
-#: Changes that ship in the three days before an onset, at least.
-FEWEST = 20
+#: Changes that ship in the three days before an onset, at least: twenty, and some more, as a few are never recorded.
+FEWEST = 24
 #: What goes wrong on the last day leaves so much of it for its consequences.
 ROOM_MS = 4 * HOUR_MS
 #: Share of faults that hurt as soon as their change is there, the mean lag of the others, and the longest.
@@ -102,9 +102,16 @@ class Casting:
             picked = _picked(rng, [change for change in history if low_ms <= change.reach[0][1] < high_ms], wanted)
             if picked is None:
                 continue
-            by_ms = min((change.reach[0][1] for change in picked), default=self.last_day_ms)
-            if sum(by_ms - LOOKBACK_MS <= change.reach[0][1] < by_ms for change in history) >= FEWEST:
+            if self._many(history):
                 yield history, picked
+
+    def _many(self, history: list[Change]) -> bool:
+        """Whether many changes ship in the look-back of whatever hour of the last day."""
+        began_ms = np.array([change.reach[0][1] for change in history])
+        hours = np.arange(self.last_day_ms, self.end_ms, HOUR_MS)
+        # From the next hour's look-back to this hour: whatever lies between them has at least as many.
+        within = np.searchsorted(began_ms, hours) - np.searchsorted(began_ms, hours + HOUR_MS - LOOKBACK_MS)
+        return bool(within.min() >= FEWEST)
 
     def harm(self, change: Change, *, lasts_ms: int | None = None, regions: Sequence[int] = EVERYWHERE, **sizes: Any) -> Harm:
         """A harm that a change does where it is: at once, or after a while.

@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 PROMISES = frozenset({"delivery-promise"})
+#: How long a fault sleeps before its trigger.
+ASLEEP_MS = (30 * MINUTE_MS, 48 * HOUR_MS)
 
 
 def _one(changes: list[Change], harm: Harm, *, note: str = "") -> Plan:
@@ -111,18 +113,19 @@ def flag(cast: Casting) -> Plan:
 def dormant_trigger(cast: Casting) -> Plan:
     """A deploy carries a fault that a flag or a setting wakes up, hours or days later."""
     for changes, (trigger,) in cast.tries(Wanted(kinds=frozenset({"flag", "config"}))):
-        began_ms, places = trigger.reach[0][1], {name for name, _, _ in trigger.reach}
-        carriers = [
-            change
-            for change in changes
-            if change.service == trigger.service and change.kind == "code" and places <= {name for name, _, _ in change.reach}
-            if max(done_ms for _, _, done_ms in change.reach) < began_ms - 30 * MINUTE_MS
-        ]
+        carriers = [change for change in changes if _may_carry(change, trigger)]
         if carriers:
             carrier = carriers[int(cast.rng.integers(len(carriers)))]
             harm = cast.harm(trigger, **cast.sizes(trigger.service))
             return Plan(changes=tuple(changes), harms=(harm,), culprits=(trigger,), carriers={trigger.deploy_id: carrier.deploy_id})
     raise AssertionError("there is always another try")
+
+
+def _may_carry(change: Change, trigger: Change) -> bool:
+    """Whether a deploy was there before a trigger, half an hour to two days, wherever that went."""
+    asleep_ms = trigger.reach[0][1] - max(done_ms for _, _, done_ms in change.reach)
+    there = {name for name, _, _ in trigger.reach} <= {name for name, _, _ in change.reach}
+    return change.service == trigger.service and change.kind == "code" and there and ASLEEP_MS[0] <= asleep_ms <= ASLEEP_MS[1]
 
 
 def decoys(cast: Casting) -> Plan:

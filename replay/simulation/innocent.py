@@ -50,7 +50,7 @@ def older_symptom(cast: Casting) -> Plan:
     sizes = cast.sizes(accused.service)
     harm = cast.shared_harm(accused.reach[0][1] - cast.minutes(3, 40), regions=places, lasts_ms=cast.minutes(60, 240), **sizes)
     note = f"It hurt before {accused.deploy_id} began, which is of the same service and went to the same places: no change is guilty."
-    return Plan(changes=tuple(changes), harms=(harm,), culprits=(None,), note=note)
+    return Plan(changes=tuple(changes), harms=(harm,), culprits=(None,), accused=accused, note=note)
 
 
 def _fault(cast: Casting, fault: Fault, note: str) -> Plan:

@@ -187,6 +187,8 @@ class Plan:
         Of these, `lost` ones are an incident too: a page is right, and nothing is to be undone.
     unrecorded : frozenset of str
         Deploy ids of which no record was ever kept.
+    accused : Change or None
+        Who looks guilty, and is not.
     note : str
         What a reader of the labels should know.
     """
@@ -198,4 +200,11 @@ class Plan:
     surges: tuple[Surge, ...] = ()
     faults: tuple[Fault, ...] = ()
     unrecorded: frozenset[str] = frozenset()
+    accused: Change | None = None
     note: str = ""
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Deploy ids that the labels name, or mean."""
+        changes = [change for change in (*self.culprits, self.accused) if change is not None]
+        return frozenset(change.deploy_id for change in changes) | frozenset(self.carriers.values())

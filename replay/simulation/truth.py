@@ -66,6 +66,8 @@ def _incident(plan: Plan, made: Made, number: int, first_ms: int, needed_s: int 
     }
     if culprit is not None and culprit.deploy_id in plan.carriers:
         found["carrier"] = plan.carriers[culprit.deploy_id]
+    if plan.accused is not None:
+        found["accused"] = plan.accused.deploy_id
     return found
 
 
