@@ -36,8 +36,8 @@ __all__ = ["Recipe", "Simulated", "simulate_case"]
 
 #: Cases begin on any day of the year from here on: 1 January 2026.
 FIRST_DAY_MS, DAYS = 1_767_225_600_000, 365
-#: A doubled event comes again within so long.
-AGAIN_MS = 10.0 * MINUTE_MS
+#: A doubled event comes again after so long, in the mean, and at most: most within `lateness`, some beyond it.
+AGAIN_MS, LONGEST_AGAIN_MS = 15_000.0, 10.0 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ def _struck(rng: Rng, fault: Fault, hit: Bools, way: _Way) -> _Way:
             return _Way(way.at_ms + np.where(copies, fault.size, 0.0), way.which, way.ts_ms)
         case "doubled":
             again = np.flatnonzero(copies & (rng.random(len(copies)) < fault.size))
-            later_ms = way.at_ms[again] + rng.uniform(0.0, AGAIN_MS, len(again))
+            later_ms = way.at_ms[again] + rng.exponential(AGAIN_MS, len(again)).clip(max=LONGEST_AGAIN_MS)
             return _Way(np.concatenate([way.at_ms, later_ms]), np.concatenate([way.which, way.which[again]]), way.ts_ms)
         case "skewed":
             return _Way(way.at_ms, way.which, np.where(hit & (rng.random(len(hit)) < fault.size), way.ts_ms + fault.shift_ms, way.ts_ms))

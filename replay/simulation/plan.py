@@ -150,7 +150,7 @@ class Fault:
     Attributes
     ----------
     how : str
-        `lost`: it never arrives; `late`: it arrives `size` ms later; `doubled`: a share `size` of it arrives again within ten minutes; `skewed`: the
+        `lost`: it never arrives; `late`: it arrives `size` ms later; `doubled`: a share `size` of it arrives again, soon or within ten minutes; `skewed`: the
         clock of one host, which writes a share `size` of the events, is off by `shift_ms`.
     sources : tuple of str
     regions : tuple of int

@@ -31,6 +31,10 @@ def test_the_kinds_that_it_lists_stand_in_the_docs(rollguard: Rollguard) -> None
     assert all(f"| {name} " in told.out for name in KINDS)
 
 
+def test_the_number_of_kinds_that_the_readme_tells_is_so() -> None:
+    assert f"of {len(KINDS)} kinds" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_machines_get_the_kinds_as_json(rollguard: Rollguard) -> None:
     assert [row["kind"] for row in json.loads(rollguard("simulate", "--list", "--json").out)] == list(KINDS)
 
