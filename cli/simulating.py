@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +22,10 @@ __all__ = ["simulate"]
 
 ALL = "all"
 MOST_SEEDS = 10_000
-#: Orders a second, least and most: a case must have some, and fit into memory.
-MOST_RATE = (0.001, 1000.0)
+#: Orders a second, least and most.
+RATES = (0.001, 1000.0)
+#: Orders in a case; making one takes about 180 bytes of memory for each.
+MOST_ORDERS = 20_000_000
 #: A range of seeds, as it is typed.
 SEEDS = "expected: numbers and ranges, as 1-10 or 1-5,8"
 
@@ -101,8 +105,10 @@ def _seeds(numbers: Sequence[int], text: str | None) -> list[int]:
 
 
 def _recipes(kinds: Sequence[str], seeds: Sequence[int], days: int, rate: float) -> list[Recipe]:
-    if not MOST_RATE[0] <= rate <= MOST_RATE[1]:
-        raise UsageError(f"--rate {rate:g}: expected orders a second, from {MOST_RATE[0]:g} to {MOST_RATE[1]:g}.")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UsageError(f"--rate {rate:g}: expected orders a second, from {RATES[0]:g} to {RATES[1]:g}.")
+    if (orders := rate * days * 86_400) > MOST_ORDERS:
+        raise UsageError(f"--days {days} --rate {rate:g}: about {orders:,.0f} orders in a case; at most {MOST_ORDERS:,}, which fit into 4 GB of memory.")
     return [Recipe(kind=kind, seed=seed, days=days, rate=rate) for kind in kinds for seed in seeds]
 
 
@@ -119,15 +125,26 @@ def _each(recipes: Sequence[Recipe], out: Path, jobs: int) -> Iterator[Simulated
     if jobs == 1:
         yield from (simulate_case(recipe, out) for recipe in recipes)
         return
-    # Spawned, not forked: a fork would copy whatever threads and locks this process has.
+    # Spawned, not forked: a fork would take along whatever locks the thread holds that draws the bar.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(simulate_case, recipe, out) for recipe in recipes]
+        with _deaf_to_interrupts():
+            waiting = [pool.submit(simulate_case, recipe, out) for recipe in recipes]
         try:
             for done in as_completed(waiting):
                 yield done.result()
-        except BaseException:
+        finally:
+            # Cases that were begun are finished, no other is begun.
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started here leave Ctrl-C, which a terminal sends to all of them, to this one."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _as_record(made: Simulated, out: Path) -> dict[str, object]:

@@ -94,7 +94,7 @@ class Casting:
             # Whole histories are drawn until one holds a change that could have done it: so the guilty one is like any other.
             rng = self.dice(f"changes {attempt}")
             attempt += 1
-            low_ms, high_ms = self.last_day_ms, self.end_ms - room_ms
+            low_ms, high_ms = self.last_day_ms + HOUR_MS, self.end_ms - room_ms
             if busy:
                 low_ms = int(rng.integers(low_ms, high_ms - HOUR_MS))
                 high_ms = low_ms + HOUR_MS

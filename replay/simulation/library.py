@@ -26,7 +26,7 @@ from rollguard.replay.simulation.history import recorded
 from rollguard.replay.simulation.kinds import KINDS
 from rollguard.replay.simulation.lines import Part
 from rollguard.replay.simulation.plan import Fault, Plan
-from rollguard.replay.simulation.shop import DAY_MS, MINUTE_MS, Events, Floats, Ints, Rng
+from rollguard.replay.simulation.shop import DAY_MS, HOUR_MS, MINUTE_MS, Events, Floats, Ints, Rng
 from rollguard.replay.simulation.truth import labels
 from rollguard.replay.simulation.world import Dice, make_events, usual_rates
 
@@ -34,7 +34,7 @@ Bools = npt.NDArray[np.bool_]
 
 __all__ = ["Recipe", "Simulated", "simulate_case"]
 
-#: Cases begin on any day of the year from here on: 1 January 2026.
+#: Cases begin at any hour of the year from here on: 1 January 2026.
 FIRST_DAY_MS, DAYS = 1_767_225_600_000, 365
 #: A doubled event comes again after so long, in the mean, and at most: most within `lateness`, some beyond it.
 AGAIN_MS, LONGEST_AGAIN_MS = 15_000.0, 10.0 * MINUTE_MS
@@ -73,8 +73,8 @@ class Recipe:
 
     @property
     def span_ms(self) -> tuple[int, int]:
-        """When the case begins and ends."""
-        start_ms = FIRST_DAY_MS + int(self.dice("calendar").integers(DAYS)) * DAY_MS
+        """When the case begins and ends: whole hours."""
+        start_ms = FIRST_DAY_MS + int(self.dice("calendar").integers(DAYS * 24)) * HOUR_MS
         return start_ms, start_ms + self.days * DAY_MS
 
     def plan(self) -> Plan:

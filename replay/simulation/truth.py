@@ -65,7 +65,7 @@ def _incident(plan: Plan, made: Made, number: int, first_ms: int, needed_s: int 
         "oracle_s": needed_s,
     }
     if culprit is not None and culprit.deploy_id in plan.carriers:
-        found["carrier"] = plan.carriers[culprit.deploy_id]
+        found["carriers"] = [plan.carriers[culprit.deploy_id]]
     if plan.accused is not None:
         found["accused"] = plan.accused.deploy_id
     return found

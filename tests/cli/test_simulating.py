@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -74,6 +79,7 @@ def test_jobs_change_nothing_in_the_cases(rollguard: Rollguard, tmp_path: Path) 
         (("-k", "quiet", "--rate", "0"), "--rate 0: expected orders a second, from 0.001 to 1000."),
         (("-k", "quiet", "--rate", "nan"), "--rate nan: expected orders a second"),
         (("-k", "quiet", "--days", "0"), "--days"),
+        (("-k", "quiet", "--days", "100", "--rate", "50"), "--days 100 --rate 50: about 432,000,000 orders in a case; at most 20,000,000"),
     ],
 )
 def test_what_is_typed_wrong_is_said_and_nothing_is_made(rollguard: Rollguard, tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
@@ -81,6 +87,23 @@ def test_what_is_typed_wrong_is_said_and_nothing_is_made(rollguard: Rollguard, t
     assert told.code == 2
     assert expected in told.err
     assert not (tmp_path / "cases").exists()
+
+
+def test_an_interrupt_leaves_whole_cases_alone(tmp_path: Path) -> None:
+    """Ctrl-C in a terminal reaches every process: what was begun is finished or taken away, and no process complains."""
+    words = (str(Path(sys.executable).with_name("rollguard")), "simulate", "-k", "quiet", "--seeds", "1-3000", *SMALL, "--jobs", "2", "--out", str(tmp_path))
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True, text=True)
+    until = time.monotonic() + 120.0
+    while not (tmp_path / "quiet-1").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    _, complaint = running.communicate()
+    assert running.returncode not in {0, 1}
+    assert "Traceback" not in complaint
+    names = [each.name for each in tmp_path.iterdir()]
+    assert 0 < len(names) < 3000
+    assert not [name for name in names if name.startswith(".")]
+    assert all((tmp_path / name / "case.yaml").exists() for name in names)
 
 
 def test_without_a_folder_it_asks_for_one(rollguard: Rollguard) -> None:

@@ -56,7 +56,7 @@ def suspects() -> tuple[list[Change], list[Change]]:
             recipe = Recipe(kind=kind, seed=seed)
             plan, (_, end_ms) = recipe.plan(), recipe.span_ms
             [culprit] = [change for change in plan.culprits if change is not None]
-            low_ms, high_ms = end_ms - DAY_MS, end_ms - 4 * HOUR_MS
+            low_ms, high_ms = end_ms - 23 * HOUR_MS, end_ms - 4 * HOUR_MS
             if kind == "decoys":
                 low_ms, high_ms = culprit.reach[0][1] - HOUR_MS, culprit.reach[0][1] + HOUR_MS
             guilty.append(culprit)

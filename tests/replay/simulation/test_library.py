@@ -180,7 +180,7 @@ def test_of_an_unrecorded_change_there_is_no_record(library: Path) -> None:
 def test_what_a_trigger_wakes_was_there_before_it(library: Path) -> None:
     [incident] = labels_of(library, "dormant_trigger")["incidents"]
     changes = changes_of(library, "dormant_trigger")
-    carrier = [seen for seen in changes if seen.deploy_id == incident["carrier"] and seen.finished_ms is not None]
+    carrier = [seen for seen in changes if [seen.deploy_id] == incident["carriers"] and seen.finished_ms is not None]
     trigger = [seen for seen in changes if seen.deploy_id == incident["culprit"]]
     assert {seen.kind for seen in trigger} <= {"flag", "config"}
     assert max(seen.finished_ms or 0 for seen in carrier) < min(seen.started_ms for seen in trigger)
