@@ -93,10 +93,13 @@ def usual_rates(dice: Dice, surges: Sequence[Surge], start_ms: int, end_ms: int,
     rates = np.empty((len(REGIONS), len(middle)))
     for region in range(len(REGIONS)):
         rng = dice(f"demand {region}")
-        day = (middle + round(OFFSET_H[region] * HOUR_MS)) // DAY_MS
-        level = np.exp(rng.normal(0.0, DAY_SPREAD, int(day[-1] - day[0]) + 1))[day - day[0]]
+        local_ms = middle + round(OFFSET_H[region] * HOUR_MS)
+        # From the day before to the day after: a level is that of noon, and one day's goes over into the next one's.
+        days = np.arange(local_ms[0] // DAY_MS - 1, local_ms[-1] // DAY_MS + 2)
+        levels = WEEK[(days + THURSDAY) % 7] * np.exp(rng.normal(0.0, DAY_SPREAD, len(days)))
+        level = np.interp(local_ms, days * DAY_MS + DAY_MS // 2, levels)
         own = wander(rng, len(middle), spread=0.02, memory_min=90.0)
-        rates[region] = per_second * 60.0 * SHARE[region] * demand(middle, region) * WEEK[(day + THURSDAY) % 7] * level * own * shared
+        rates[region] = per_second * 60.0 * SHARE[region] * demand(middle, region) * level * own * shared
         for surge in surges:
             if region in surge.regions:
                 rates[region] *= surge.at(middle)
