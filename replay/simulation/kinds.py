@@ -57,7 +57,7 @@ KINDS: dict[str, Kind] = {
         Kind(guilty.flag, "a feature flag; no version changes", _A_CHANGE),
         Kind(guilty.dormant_trigger, "a deploy carries the fault, a flag or a setting wakes it up later", "the trigger"),
         Kind(guilty.decoys, "one guilty change among eight to twenty more within the hour", _A_CHANGE),
-        Kind(guilty.two_culprits, "two changes of two services go wrong: one brings errors, the other costs orders", "two changes"),
+        Kind(guilty.two_culprits, "two changes of two services go wrong within the hour: one brings errors, the other costs orders", "two changes"),
         Kind(guilty.dependent_service, "a change of one service makes another one fail", _A_CHANGE),
         Kind(guilty.migration, "a migration that cannot be rolled back", _A_CHANGE),
         Kind(guilty.complete_stop, "no order comes any more, in any region", _A_CHANGE),

@@ -186,6 +186,13 @@ def test_what_a_trigger_wakes_was_there_before_it(library: Path) -> None:
     assert max(seen.finished_ms or 0 for seen in carrier) < min(seen.started_ms for seen in trigger)
 
 
+def test_two_culprits_hurt_at_the_same_time(library: Path) -> None:
+    first, second = labels_of(library, "two_culprits")["incidents"]
+    assert first["culprit"] != second["culprit"]
+    assert sorted(first["metrics"] + second["metrics"]) == ["errors", "orders"]
+    assert ms_of(second["onset"]) < ms_of(first["end"])
+
+
 def test_a_symptom_that_is_older_than_a_change_is_not_its_fault(library: Path) -> None:
     [incident] = labels_of(library, "older_symptom")["incidents"]
     accused = [seen.started_ms for seen in changes_of(library, "older_symptom") if seen.deploy_id == incident["accused"]]
