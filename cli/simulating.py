@@ -16,10 +16,11 @@ import typer
 
 from rollguard.cli.bar import progress_bar
 from rollguard.cli.working import UsageError, unknown
-from rollguard.replay import KINDS, Recipe, Simulated, kinds_table, make_out, simulate_case
+from rollguard.replay import Recipe, Simulated, case_kinds, kinds_table, make_out, simulate_case
 
 __all__ = ["simulate"]
 
+KINDS = case_kinds()
 ALL = "all"
 MOST_SEEDS = 10_000
 #: Orders a second, least and most.

@@ -6,12 +6,11 @@ from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
 from rollguard.replay.report import html_of
 from rollguard.replay.run import OutError, Run, make_out, run_case, run_of
-from rollguard.replay.simulation import KINDS, Kind, Recipe, Simulated, Story, kinds_table, march_story, simulate_case, write_case
+from rollguard.replay.simulation import Kind, Recipe, Simulated, Story, case_kinds, kinds_table, march_story, simulate_case, write_case
 from rollguard.replay.timeline import fold, line_of
 from rollguard.replay.window import Window, open_window
 
 __all__ = [
-    "KINDS",
     "Case",
     "CaseError",
     "Kind",
@@ -24,6 +23,7 @@ __all__ = [
     "Simulated",
     "Story",
     "Window",
+    "case_kinds",
     "fold",
     "html_of",
     "kinds_table",

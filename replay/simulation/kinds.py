@@ -9,7 +9,7 @@ from rollguard.replay.simulation import guilty, innocent
 from rollguard.replay.simulation.casting import Casting
 from rollguard.replay.simulation.plan import Plan
 
-__all__ = ["KINDS", "Kind", "kinds_table"]
+__all__ = ["KINDS", "Kind", "case_kinds", "kinds_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,11 @@ KINDS: dict[str, Kind] = {
         Kind(innocent.quiet, "an ordinary day", _NOBODY, page=False),
     )
 }
+
+
+def case_kinds() -> dict[str, Kind]:
+    """All kinds, by name."""
+    return dict(KINDS)
 
 
 def kinds_table() -> str:

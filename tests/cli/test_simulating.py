@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from rollguard.replay import KINDS
+from rollguard.replay import case_kinds
 from tests.cli.terminal import Said, said
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+KINDS = case_kinds()
 SMALL = ("--days", "1", "--rate", "0.05")
 
 Rollguard = Callable[..., Said]

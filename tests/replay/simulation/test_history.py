@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chi2_contingency, ks_2samp
 
 from rollguard.config import ms_of
-from rollguard.replay.simulation import KINDS, Recipe
+from rollguard.replay.simulation import Recipe, case_kinds
 from rollguard.replay.simulation.history import LOOKBACK_MS, change_history, recorded
 from rollguard.replay.simulation.shop import DAY_MS, HOUR_MS, Change
 
@@ -90,7 +90,7 @@ def test_the_comparison_would_notice(suspects: tuple[list[Change], list[Change]]
     assert unlikely(caught, innocent) < LEAST
 
 
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.culprit == "a change"])
+@pytest.mark.parametrize("kind", [name for name, kind in case_kinds().items() if kind.culprit == "a change"])
 def test_an_innocent_change_could_have_been_picked_by_its_kind(kind: str) -> None:
     """Whatever a kind demands of its culprit, innocent changes of its cases have too: within some seeds there is one with the same looks."""
     looks = ("kind", "reach", "authors")

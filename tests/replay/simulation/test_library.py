@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from rollguard.config import ms_of
 from rollguard.incidents import ChangeSeen, sightings
 from rollguard.replay import open_case
-from rollguard.replay.simulation import KINDS, Recipe, simulate_case
+from rollguard.replay.simulation import Recipe, case_kinds, simulate_case
 from rollguard.replay.simulation.history import LOOKBACK_MS, recorded
 from rollguard.replay.simulation.plan import Plan
 from rollguard.replay.simulation.shop import DAY_MS, REGIONS, SERVICES
 from rollguard.replay.simulation.world import Made, make_events
 from rollguard.streams import Decoder
 
+KINDS = case_kinds()
 SOURCES = ("orders", "deliveries", "errors")
 GUILTY = tuple(name for name, kind in KINDS.items() if kind.culprit not in {"nobody", "nobody recorded"})
 
