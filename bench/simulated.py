@@ -57,15 +57,15 @@ def bar(what: str, steps: int) -> Iterator[tuple[Progress, TaskID]]:
         yield progress, progress.add_task(what, total=steps)
 
 
-def publish(name: str, text: str) -> None:
-    """Print what a bench found; with `--write`, put it into docs/detection.md between the markers of that name, too."""
+def publish(name: str, text: str, *, page: str = "detection.md") -> None:
+    """Print what a bench found; with `--write`, put it into a page of the docs between the markers of that name, too."""
     print(text)
     if "--write" in sys.argv[1:]:
-        page = Path(__file__).parent.parent / "docs" / "detection.md"
-        before, found, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->")
+        path = Path(__file__).parent.parent / "docs" / page
+        before, found, rest = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->")
         if not found:
-            raise SystemExit(f"docs/detection.md has no marker <!-- {name} -->")
-        page.write_text(f"{before}{found}\n\n{text}\n\n{rest[rest.index('<!-- end -->') :]}", encoding="utf-8")
+            raise SystemExit(f"docs/{page} has no marker <!-- {name} -->")
+        path.write_text(f"{before}{found}\n\n{text}\n\n{rest[rest.index('<!-- end -->') :]}", encoding="utf-8")
 
 
 def season(day: Floats | float, swing: Floats | float) -> Floats:

@@ -22,6 +22,7 @@ from rollguard.cli.producing import produce
 from rollguard.cli.replaying import replay
 from rollguard.cli.reporting import report
 from rollguard.cli.scoring import score
+from rollguard.cli.simulating import simulate
 from rollguard.cli.topics import topics
 from rollguard.cli.working import worker
 from rollguard.config import RollguardError
@@ -62,6 +63,7 @@ app.command(name="affected")(affected)
 app.command(name="check")(check)
 app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
+app.command(name="simulate")(simulate)
 app.command(name="worker")(worker)
 app.command(name="produce")(produce)
 app.add_typer(incidents)

@@ -14,6 +14,7 @@ __all__ = [
     "DAY_MS",
     "HOUR_MS",
     "MINUTE_MS",
+    "OFFSET_H",
     "REGIONS",
     "SERVICES",
     "SHARE",
@@ -25,7 +26,10 @@ __all__ = [
     "arrivals",
     "background_changes",
     "demand",
+    "first_versions",
+    "ordinary_changes",
     "versions_of",
+    "wander",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -103,10 +107,10 @@ def arrivals(rng: Rng, start_ms: int, end_ms: int, per_second: float) -> Events:
     n_minutes = (end_ms - start_ms) // MINUTE_MS
     middle = start_ms + np.arange(n_minutes, dtype=np.int64) * MINUTE_MS + MINUTE_MS // 2
     level = day_levels(rng, int(n_minutes * MINUTE_MS // DAY_MS) + 2)[(middle - start_ms) // DAY_MS]
-    wander = _wander(rng, int(n_minutes))
+    noise = wander(rng, int(n_minutes))
     ts, region = [], []
     for place in range(len(REGIONS)):
-        mean = per_second * 60.0 * SHARE[place] * demand(middle, place) * level * wander
+        mean = per_second * 60.0 * SHARE[place] * demand(middle, place) * level * noise
         counts = rng.poisson(mean)
         ts.append(np.repeat(middle - MINUTE_MS // 2, counts) + rng.integers(0, MINUTE_MS, counts.sum()))
         region.append(np.full(counts.sum(), place, dtype=np.int64))
@@ -115,10 +119,10 @@ def arrivals(rng: Rng, start_ms: int, end_ms: int, per_second: float) -> Events:
     return Events(all_ts[order], np.concatenate(region)[order], np.zeros(len(order), dtype=np.int64))
 
 
-def _wander(rng: Rng, n_minutes: int) -> Floats:
-    """Autocorrelated noise of demand: two per cent, with a memory of half an hour."""
-    keep = np.exp(-1.0 / 30.0)
-    steps = rng.normal(0.0, 0.02 * np.sqrt(1.0 - keep**2), n_minutes)
+def wander(rng: Rng, n_minutes: int, *, spread: float = 0.02, memory_min: float = 30.0) -> Floats:
+    """Autocorrelated noise of demand, as a factor: two per cent, with a memory of half an hour."""
+    keep = np.exp(-1.0 / memory_min)
+    steps = rng.normal(0.0, spread * np.sqrt(1.0 - keep**2), n_minutes)
     out = np.empty(n_minutes)
     state = 0.0
     for i, step in enumerate(steps.tolist()):
@@ -130,9 +134,19 @@ def _wander(rng: Rng, n_minutes: int) -> Floats:
 def background_changes(rng: Rng, start_ms: int, end_ms: int) -> list[Change]:
     """Ordinary changes of a shop, all harmless: at once or in waves, with all kinds of papers."""
     n = rng.poisson(CHANGES_A_DAY * (end_ms - start_ms) / DAY_MS)
-    versions = {service: int(rng.integers(1, 60)) for service in SERVICES}
+    versions = first_versions(rng)
+    return ordinary_changes(rng, np.sort(rng.integers(start_ms, end_ms, n)), versions)
+
+
+def first_versions(rng: Rng) -> dict[str, int]:
+    """Minor version of each service before its first change."""
+    return {service: int(rng.integers(1, 60)) for service in SERVICES}
+
+
+def ordinary_changes(rng: Rng, began_ms: Ints, versions: dict[str, int]) -> list[Change]:
+    """Draw a change for each moment. `versions` moves on with what ships new code."""
     found = []
-    for number, began in enumerate(np.sort(rng.integers(start_ms, end_ms, n)).tolist()):
+    for number, began in enumerate(began_ms.tolist()):
         service = SERVICES[int(rng.integers(len(SERVICES)))]
         kind = str(rng.choice(["code", "code", "code", "flag", "config", "infra", "migration"]))
         before = f"4.{versions[service]}.0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollguard.replay.shop import (
+from rollguard.replay.simulation.shop import (
     DAY_MS,
     HOUR_MS,
     MINUTE_MS,
@@ -20,7 +20,7 @@ from rollguard.replay.shop import (
     demand,
     versions_of,
 )
-from rollguard.replay.story import Story
+from rollguard.replay.simulation.story import Story
 
 __all__ = ["march_story"]
 
