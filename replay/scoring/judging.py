@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from math import isfinite
 
 import msgspec
 
@@ -171,7 +172,9 @@ def _remarks(match_: Match, outcome: LabelOutcome, found: tuple[Found, ...]) -> 
     if outcome.paged_s is None:
         if label.page:
             inside = next((each.incident_id for each in found if overlaps(each, label)), None)
-            oracle = "" if label.oracle_s is None else f"; an oracle needs {label.oracle_s:.0f} s"
+            oracle = ""
+            if label.oracle_s is not None:
+                oracle = f"; an oracle needs {label.oracle_s:.0f} s" if isfinite(label.oracle_s) else "; an oracle is never sure"
             said.append(f"missed {name} ({where}{oracle})" + (f": {inside} was open then, and speaks of something else" if inside else ""))
             if not outcome.can_be_missed:
                 said[-1] += "; not counted, for no oracle finds it within half an hour"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from pathlib import Path
@@ -44,7 +45,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     is_gap : bool
         Nothing was wrong with the shop, only with what is known of it (`data`).
     oracle_s : float or None
-        How long one who knows both rates would need, in seconds; None: not known.
+        How long one who knows both rates would need, in seconds; infinite: they would never be sure (`null` in the file); None: not known (not there).
     lost_orders : float or None
         Orders it cost; None: not known.
     """
@@ -100,7 +101,7 @@ class _Incident(msgspec.Struct, kw_only=True):
     services: tuple[str, ...] = ()
     carriers: tuple[str, ...] = ()
     data: bool = False
-    oracle_s: float | None = None
+    oracle_s: float | None | msgspec.UnsetType = msgspec.UNSET
     lost_orders: float | None = None
 
 
@@ -185,7 +186,7 @@ def truth_of(name: str, data: bytes, *, file: str = LABELS) -> Truth:
                 page=each.page,
                 rollback=each.rollback,
                 is_gap=each.data,
-                oracle_s=each.oracle_s,
+                oracle_s=None if each.oracle_s is msgspec.UNSET else math.inf if each.oracle_s is None else each.oracle_s,
                 lost_orders=whole if each.lost_orders is None else each.lost_orders,
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import msgspec
@@ -178,7 +179,7 @@ def _delays(outcomes: Outcomes) -> list[float]:
 
 
 def _delays_by_oracle(outcomes: Outcomes) -> list[float]:
-    return [label.paged_s / label.oracle_s for label in _labels(outcomes) if label.paged_s is not None and label.oracle_s]
+    return [label.paged_s / label.oracle_s for label in _labels(outcomes) if label.paged_s is not None and label.oracle_s and isfinite(label.oracle_s)]
 
 
 def _with_culprit(outcomes: Outcomes) -> list[LabelOutcome]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from rollguard.replay.scoring import Undo
@@ -19,7 +21,7 @@ def test_what_was_missed_is_told_with_what_an_oracle_needs() -> None:
     assert outcome.remarks == ("missed i1 (orders in eu; an oracle needs 60 s)",)
 
 
-@pytest.mark.parametrize(("oracle_s", "counts"), [(None, True), (1800.0, True), (1801.0, False)])
+@pytest.mark.parametrize(("oracle_s", "counts"), [(None, True), (1800.0, True), (1801.0, False), (math.inf, False)])
 def test_only_what_an_oracle_finds_within_half_an_hour_can_be_missed(oracle_s: float | None, counts: object) -> None:
     assert judged([label(oracle_s=oracle_s)], []).labels[0].can_be_missed is counts
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -23,6 +24,13 @@ def test_what_an_incident_says_of_itself_goes_first() -> None:
     extra = {"lost_orders": 3.0, "oracle_s": None, "data": True, "carriers": ["chg-2"], "culprit": "chg-1"}
     [one] = truth_of("x", json.dumps(json.loads(labels(**extra)) | {"kind": "gap", "seed": 3}).encode()).labels
     assert (one.lost_orders, one.is_gap, one.causes) == (3.0, True, frozenset({"chg-1", "chg-2"}))
+
+
+def test_an_oracle_that_is_never_sure_is_not_one_that_nobody_asked() -> None:
+    plain = json.loads(labels())
+    plain["incidents"][0].pop("oracle_s", None)
+    assert truth_of("x", json.dumps(plain).encode()).labels[0].oracle_s is None
+    assert truth_of("x", labels(oracle_s=None)).labels[0].oracle_s == math.inf
 
 
 @pytest.mark.parametrize(
