@@ -101,7 +101,7 @@ class _Incident(msgspec.Struct, kw_only=True):
     services: tuple[str, ...] = ()
     carriers: tuple[str, ...] = ()
     data: bool = False
-    oracle_s: float | None | msgspec.UnsetType = msgspec.UNSET
+    oracle_s: float | msgspec.UnsetType | None = msgspec.UNSET
     lost_orders: float | None = None
 
 
