@@ -288,7 +288,8 @@ class Desk:
         self.books.add(tick)
         at_ms = self._at_ms(tick.bucket)
         self.changes.learn(at_ms)
-        out += self.gaps.tick(tick, self.settings, at_ms)
+        hurt = frozenset(metric for incident in self.incidents for metric in incident.metrics)
+        out += self.gaps.tick(tick, self.settings, at_ms, hurt)
         if tick.bucket % max(TIDY_MS // self.settings.bucket_ms, 1) == 0:
             self._tidy(at_ms)
         away: set[SeriesName] = set().union(*(incident.away for incident in self.incidents))

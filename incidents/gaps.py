@@ -1,4 +1,4 @@
-"""Gaps in the data: what cannot be read, and a time that stands still. A person is told; nothing is ever done about one."""
+"""Gaps in the data: what cannot be read, a source that says nothing any more, and a time that stands still. A person is told; nothing is ever done about one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ __all__ = ["Gap", "Gaps"]
 
 #: A gap that lasts for so long is told.
 GAP_MS = 2 * 60_000
+#: A source is silent beyond chance when so many events would have come: of Poisson's none in forty come once in 10^17.
+SURELY = 40.0
+#: What a source usually brings is a mean that forgets by half in so long.
+USUAL_HALF_MS = 60 * 60_000
 
 
 @dataclass(slots=True)
@@ -47,38 +51,72 @@ class Gaps:
         Sources that have been read once: what never was is not missed.
     open : dict of str to Gap
         By source; "" is a time that stands still.
+    usual : dict of str to float
+        Events a bucket that each source brings while it brings any.
     """
 
     read: set[str] = field(default_factory=set)
     open: dict[str, Gap] = field(default_factory=dict)
+    usual: dict[str, float] = field(default_factory=dict)
 
-    def tick(self, tick: Tick, settings: Settings, at_ms: int) -> list[Entry]:
-        """Take a closed bucket: time goes on, and each source of it could be read or not."""
+    def tick(self, tick: Tick, settings: Settings, at_ms: int, hurt: frozenset[str] = frozenset()) -> list[Entry]:
+        """Take a closed bucket: time goes on, and each source of it could be read or not.
+
+        Parameters
+        ----------
+        tick : Tick
+        settings : Settings
+        at_ms : int
+        hurt : frozenset of str
+            Metrics of open incidents: who was told that orders stopped need not be told that no order comes.
+        """
         out = self._end("", at_ms)
         missing: dict[str, bool] = {}
+        events: dict[str, float] = {}
         for account in tick.accounts:
             source = settings.metrics[account.metric].source
             # A ratio is missing where either of its sources is; what a source is itself, its own metrics say.
             missing[source] = missing.get(source, True) and account.missing
+            events[source] = max(events.get(source, 0.0), 0.0 if account.missing else account.events)
         bucket_ms = settings.bucket_ms
+        # Where no source says anything, it is the shop or the pipe of them all: what hurts tells that.
+        others = any(events.values())
+        # Sources that fell silent with one that is spoken of are the same story: no order, so no promise either.
+        silent = {source for source, number in events.items() if not number}
+        spoken_of = {settings.metrics[metric].source for metric in hurt} & silent
         for source, gone in sorted(missing.items()):
             if not gone:
                 self.read.add(source)
+            if events[source]:
+                self._learn(source, events[source], bucket_ms)
+            if not gone and (events[source] or not others):
                 out += self._end(source, at_ms)
             elif source in self.read:
                 gap = self.open.setdefault(source, Gap(tick.bucket * bucket_ms))
-                if gap.told is None and (tick.bucket + 1) * bucket_ms - gap.since_ms >= GAP_MS:
-                    out += self._begin(source, gap, settings, at_ms)
+                lasts_ms = (tick.bucket + 1) * bucket_ms - gap.since_ms
+                surely = gone or (not spoken_of and lasts_ms / bucket_ms * self.usual.get(source, 0.0) >= SURELY)
+                if gap.told is None and lasts_ms >= GAP_MS and surely:
+                    out += self._begin(source, gap, settings, at_ms, silent=not gone)
         return out
+
+    def _learn(self, source: str, events: float, bucket_ms: int) -> None:
+        before = self.usual.get(source, events)
+        self.usual[source] = before + (events - before) * (1.0 - 0.5 ** (bucket_ms / USUAL_HALF_MS))
 
     def pulse(self, pulse: Pulse, settings: Settings, frontier_ms: int) -> list[Entry]:
         """Take that no bucket has closed for a minute."""
         gap = self.open.setdefault("", Gap(frontier_ms))
         return self._begin("", gap, settings, pulse.at_ms) if gap.told is None else []
 
-    def _begin(self, source: str, gap: Gap, settings: Settings, at_ms: int) -> list[Entry]:
+    def _begin(self, source: str, gap: Gap, settings: Settings, at_ms: int, *, silent: bool = False) -> list[Entry]:
         gap.told, gap.told_ms = f"gap/{source or 'time'}/{gap.since_ms}", at_ms
-        if source:
+        if silent:
+            due = (at_ms - gap.since_ms) / settings.bucket_ms * self.usual[source]
+            text = (
+                f"{source}: not one event since this began, where about {due:.0f} would have come, while other sources go on: "
+                "what its customers feel is unknown, not well"
+            )
+        elif source:
             text = f"{source}: its topic cannot be read since this began, so what its customers feel is unknown, not well"
         else:
             text = "no bucket closes any more: events do not arrive, or ingest and detect stand still; nothing can be found until they go on"
@@ -91,7 +129,7 @@ class Gaps:
         gap = self.open.pop(source, None)
         if gap is None or gap.told is None:
             return []
-        text = f"{source}: its topic is read again" if source else "buckets close again"
+        text = f"{source}: its events come again" if source else "buckets close again"
         return [_entry("closed", gap, at_ms, _state(gap, at_ms, text, ()))]
 
 

@@ -86,3 +86,32 @@ def test_a_desk_restored_within_a_gap_goes_on_as_if_never_stopped(stop: int) -> 
     desk = Desk(shop.settings)
     first = desk.feed(log[:cut])
     assert [*first, *Desk.restore(shop.settings, desk.snapshot()).feed(log[cut:])] == whole
+
+
+@given(st.integers(1, 40), st.integers(LONG - 4, LONG + 4))
+def test_a_source_that_says_nothing_while_others_go_on_is_told_once_it_lasted_two_minutes(since: int, span: int) -> None:
+    shop = scenes.Shop(silent={"promised_minutes": range(START + since, START + since + span)})
+    found = gaps(told(shop))
+    if span < LONG:
+        assert found == []
+        return
+    assert [entry.event for entry in found] == ["opened", "decided", "closed"]
+    opened = found[0].incident
+    assert opened is not None
+    assert opened.onset_ms == (START + since) * 10_000
+    assert "deliveries: not one event since this began" in opened.symptoms[0]
+    assert found[0].at_ms == scenes.at_ms(START + since + LONG - 1)
+
+
+def test_where_no_source_says_anything_none_of_them_is_told_apart() -> None:
+    everything = range(START + 5, START + 5 + 3 * LONG)
+    assert gaps(told(scenes.Shop(silent=dict.fromkeys(("orders", "errors", "promised_minutes"), everything)))) == []
+
+
+def test_who_was_told_that_orders_stopped_is_not_told_that_no_promise_comes() -> None:
+    silent = range(START + 5, START + 5 + 3 * LONG)
+    shop = scenes.Shop(silent={"orders": silent, "promised_minutes": silent}, hurts=[scenes.Hurt("orders", 0.0, START + 5)])
+    left = shop.left("orders", START + 7, START + 5)
+    found = Desk(shop.settings).feed(shop.log(START, START + 20 * MINUTE, [left]))
+    assert gaps(found) == []
+    assert [entry.event for entry in found if entry.event == "opened"] == ["opened"]
