@@ -1,4 +1,4 @@
-"""Gaps in the data: what cannot be read, a source that says nothing any more, and a time that stands still. A person is told; nothing is ever done about one."""
+"""Gaps in the data: what cannot be read, a source that says nothing, and a time that stands still. A person is told; nothing is ever done about one."""
 
 from __future__ import annotations
 
