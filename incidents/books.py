@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rollguard.detectors import Account, SeriesName, Split, Tick
 
-__all__ = ["Books", "Sums", "VersionSums"]
+__all__ = ["Books", "Floats", "Sums", "VersionSums"]
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar("T")

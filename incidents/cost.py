@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rollguard.incidents.books import Sums
+from rollguard.incidents.books import Floats, Sums
 
 __all__ = ["ROLLBACK_TAKES_MIN", "Bill", "Clock", "bill_of"]
 
@@ -62,7 +63,7 @@ class Clock:
     def sentence(self, metric: str) -> str:
         """What waiting costs, in words."""
         if not self.known:
-            return f"cost: not known, for {metric} is missing"
+            return f"cost: not known, for nothing is known of {metric} lately"
         rate, saved = self.per_minute, self.saved
         if not self.hurts or rate.lost <= 0.0 or saved.lost < 1.0:
             return f"cost: {max(self.so_far.lost, 0.0):.0f} {metric} lost so far, none are being lost now"
@@ -74,7 +75,7 @@ class Clock:
         )
 
 
-def bill_of(sums: Sums, rows: tuple[int, ...]) -> Bill:
+def bill_of(sums: Sums, rows: tuple[int, ...], without: Sequence[tuple[Sums, int]] = ()) -> Bill:
     """Bill of some series over a span.
 
     Parameters
@@ -83,15 +84,21 @@ def bill_of(sums: Sums, rows: tuple[int, ...]) -> Bill:
         Of the money clock's metric.
     rows : tuple of int
         Series to add up; they must not overlap. Of one that is not in the sums nothing was lost.
+    without : sequence of (Sums, int)
+        Parts of the span in which nothing is known of a series: they are taken out of it.
 
     Returns
     -------
     Bill
     """
-    rows = tuple(row for row in rows if row < len(sums.expected))
-    lost = math.fsum(float(sums.expected[r] - sums.observed[r]) for r in rows)
-    variance = math.fsum(float(sums.variance[r]) for r in rows)
+    parts = [*((sums, row, 1.0) for row in rows), *((part, row, -1.0) for part, row in without)]
+
+    def total(of: Callable[[Sums], Floats]) -> float:
+        return math.fsum(sign * float(of(part)[row]) for part, row, sign in parts if row < len(of(part)))
+
+    lost = total(lambda part: part.expected - part.observed)
+    variance = max(total(lambda part: part.variance), 0.0)
     # Baselines of places err together (a weekday, a holiday), so their errors add up rather than cancel.
-    slack = math.fsum(float(sums.slack[r]) for r in rows)
+    slack = total(lambda part: part.slack)
     reach = Z_95 * math.sqrt(variance + slack**2)
     return Bill(lost, lost - reach, lost + reach)

@@ -7,10 +7,11 @@ from hashlib import blake2b
 
 from rollguard.config import Settings
 from rollguard.detectors import SeriesName, Signal
-from rollguard.incidents.books import Books
+from rollguard.incidents.books import Books, Sums
 from rollguard.incidents.cost import Bill, Clock, bill_of
 from rollguard.incidents.lifecycle import State
 from rollguard.incidents.onset import Moment, sharpest_first, starts_of
+from rollguard.incidents.pipe import Stretch, joined, speechless
 from rollguard.incidents.places import CAP_NATS, Symptom, effect_of, hurt_evidence, region_row
 from rollguard.incidents.records import IncidentState, Plan
 
@@ -24,6 +25,8 @@ LEAST_SHARE = 0.4
 START_MS = 30 * 60_000
 #: Minutes the rate of loss is taken over.
 RATE_MIN = 5
+#: Whether sources still speak is looked at so far back, each time: an incident is looked at once a minute at least.
+LISTEN_MS = 5 * 60_000
 
 
 @dataclass(slots=True)
@@ -38,6 +41,8 @@ class Incident:
     returned_at: int | None = None
     last_signal: int = 0
     evidence: dict[str, float] = field(default_factory=dict)
+    #: By region ("": everywhere) the stretches since the onset in which no source said anything.
+    dumb: dict[str, list[Stretch]] = field(default_factory=dict)
     #: When it began in each place, by all that was counted, and what that was worked out for.
     began: dict[str, Moment] = field(default_factory=dict)
     began_for: tuple[object, ...] = ()
@@ -151,16 +156,37 @@ class Incident:
         return first.onset, first.onset_error
 
     def clock(self, books: Books, metric: str, now: int, bucket_ms: int) -> Clock:
-        """Orders lost so far in the places that hurt, and lost per minute lately."""
+        """Orders lost so far in the places that hurt, and lost per minute lately. What nothing is known of costs nothing."""
         rows = _money_rows(books, metric, self.regions)
         last = max(RATE_MIN * 60_000 // bucket_ms, 1)
         first = max(now - last + 1, self.onset)
         window = books.window(metric, first, now)
-        minutes = (now - first + 1 - window.missing) * bucket_ms / 60_000
-        lately = bill_of(window, rows)
+        blank, blank_rows = self._unknown(books, metric, first)
+        # A minute counts as long as one of the places is known.
+        silent = min((sum(stop - start for start, stop in blank.get(row, [])) for row in rows), default=0)
+        minutes = (now - first + 1 - window.missing - silent) * bucket_ms / 60_000
+        lately = bill_of(window, rows, blank_rows)
         known = minutes > 0.0 and bool(rows)
         each = Bill(*(part / minutes for part in (lately.lost, lately.low, lately.high))) if known else Bill(0.0, 0.0, 0.0)
-        return Clock(bill_of(books.since(metric, self.onset), rows), each, bool(self.away), known)
+        return Clock(bill_of(books.since(metric, self.onset), rows, self._unknown(books, metric, self.onset)[1]), each, bool(self.away), known)
+
+    def _unknown(self, books: Books, metric: str, first: int) -> tuple[dict[int, list[Stretch]], list[tuple[Sums, int]]]:
+        """By row the stretches from a bucket on in which nothing is known of its place, and what was counted and expected in them."""
+        spans: dict[int, list[Stretch]] = {}
+        for region in self.regions or ("",):
+            row = books.row(metric, region=region) if region else books.row(metric)
+            stretches = [(max(start, first), stop) for start, stop in joined(self.dumb.get("", []), self.dumb.get(region, [])) if stop > first]
+            if row is not None and stretches:
+                spans[row] = stretches
+        return spans, [(books.window(metric, start, stop - 1), row) for row, stretches in spans.items() for start, stop in stretches]
+
+    def listen(self, books: Books, settings: Settings) -> None:
+        """Note where and when no source says anything any more."""
+        since = (books.now or 0) - LISTEN_MS // settings.bucket_ms + 1
+        for region in ("", *self.regions):
+            found = speechless(books, settings, region, max(since, self.onset), before=self.onset)
+            if found:
+                self.dumb[region] = joined(self.dumb.get(region, []), found)
 
     def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset(), well_since: int = 0) -> None:
         """Look again where it hurts, and since when.
@@ -177,6 +203,7 @@ class Incident:
         found = locate(books, settings, self.signals)
         self.evidence = {region: 0.0 if region in elsewhere - self.pinned else nats for region, nats in found.items()}
         self._date(books, settings, well_since)
+        self.listen(books, settings)
 
     def _date(self, books: Books, settings: Settings, well_since: int) -> None:
         """Weigh every bucket around the signals' onsets as the start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rollguard.config import Settings
+from rollguard.config import Settings, format_duration
 from rollguard.incidents.books import Books
 from rollguard.incidents.incident import Incident
 
@@ -13,8 +13,6 @@ __all__ = ["Quality", "quality_of"]
 MINUTE_MS = 60_000
 #: The last minutes of data that must be whole before anything is done.
 WHOLE_MIN = 2
-#: When every source is silent for so long, beyond what it takes to call a partition silent, that is one broken pipe.
-ALL_SILENT_S = 30
 #: Late events and refused lines make a metric uncertain from this share of the last minutes' events on, if they are so many.
 DOUBT_MIN, DOUBT_SHARE, DOUBT_LEAST = 5, 0.1, 5.0
 
@@ -81,14 +79,15 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
             notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
         elif mostly:
             notes.append(f"{metric}: {since.silent} of the {since.buckets} buckets since its onset are without any event")
-    if _all_silent(books, settings, bucket, max(ALL_SILENT_S * 1000 // settings.bucket_ms, 1)):
-        notes.append(f"no source at all has had an event in the last {ALL_SILENT_S} s: the pipe that brings events is more likely broken than the shop")
+    # What is the same everywhere is said once.
+    for region, stretches in sorted({"": incident.dumb[""]}.items() if "" in incident.dumb else incident.dumb.items()):
+        lasted = sum(stop - start for start, stop in stretches) * settings.bucket_ms
+        where = f"{region}: no source had an event there" if region else "no source at all had an event"
+        notes.append(
+            f"{where} for {format_duration(lasted)}: the pipe that brings events is more likely broken than the shop, and what was lost then is not known"
+        )
+        if stretches[-1][1] > bucket - whole:
+            doubtful += [metric for metric in incident.metrics if metric not in doubtful]
     if feed_silent:
         notes.append("changes: the feed is silent, so what changed is unknown")
     return Quality(tuple(doubtful), tuple(silent), tuple(notes))
-
-
-def _all_silent(books: Books, settings: Settings, bucket: int, last: int) -> bool:
-    """Whether every source that was ever seen has been silent for the last buckets."""
-    sums = [books.window(metric, bucket - last + 1, bucket) for metric in settings.metrics if books.series(metric)]
-    return len(settings.sources) > 1 and bool(sums) and all(0 < each.buckets == each.silent for each in sums)

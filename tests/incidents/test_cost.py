@@ -103,7 +103,7 @@ def test_what_it_costs_is_not_known_while_orders_are_missing() -> None:
     shop = Shop(missing={"orders": range(ONSET, START + 30 * MINUTE)})
     entries = played(shop, [shop.left("errors", ONSET + 3, ONSET, region="eu-west"), *deploy()])
     assert entries[0].incident is not None
-    assert entries[0].incident.cost == "cost: not known, for orders is missing"
+    assert entries[0].incident.cost == "cost: not known, for nothing is known of orders lately"
     assert entries[0].incident.saved_by_rollback == 0.0
     (hold, *_) = [entry.decision for entry in entries if entry.decision is not None and entry.decision.action == "hold"]
     assert "the data of orders is missing or uncertain" in hold.blocked_by

@@ -1,0 +1,88 @@
+"""Times in which no source says anything: what was lost then is not known, and the incident says so to its end."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollguard.incidents import Desk, IncidentState
+from rollguard.incidents.books import Books
+from rollguard.incidents.pipe import joined, speechless
+from tests.incidents import scenes
+
+START, MINUTE = scenes.START, scenes.MINUTE
+ALL = ("orders", "errors", "promised_minutes")
+
+
+def books_of(shop: scenes.Shop, last: int) -> Books:
+    books = Books(10_000)
+    for bucket in range(START, last + 1):
+        books.add(shop.tick(bucket))
+    return books
+
+
+@given(st.lists(st.tuples(st.integers(5, 100), st.integers(1, 12)), max_size=4))
+def test_a_stretch_is_what_no_source_spoke_in(silent: list[tuple[int, int]]) -> None:
+    dumb = {START + since + at for since, span in silent for at in range(span)}
+    shop = scenes.Shop()
+    books = Books(10_000)
+    for bucket in range(START, START + 130):
+        shop.silent = dict.fromkeys(ALL, range(bucket, bucket + 1)) if bucket in dumb else {}
+        books.add(shop.tick(bucket))
+    found = speechless(books, shop.settings, "", START + 4, before=START + 4)
+    assert {bucket for start, stop in found for bucket in range(start, stop)} == dumb
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(found))
+
+
+def test_orders_that_stop_alone_are_the_shops() -> None:
+    shop = scenes.Shop(silent={"orders": range(START + 20, START + 60), "promised_minutes": range(START + 20, START + 60)})
+    assert speechless(books_of(shop, START + 60), shop.settings, "", START + 10, before=START + 10) == []
+
+
+def test_who_sells_little_is_silent_by_chance() -> None:
+    shop = scenes.Shop(silent=dict.fromkeys(ALL, range(START + 20, START + 21)))
+    for name in scenes.USUAL:
+        shop.hurts.append(scenes.Hurt(name, 0.01, START))
+    assert speechless(books_of(shop, START + 30), shop.settings, "", START + 10, before=START + 10) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=6), st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=6))
+def test_stretches_joined_hold_the_same_buckets(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
+    spans = [[(start, start + length) for start, length in each] for each in (one, other)]
+    found = joined(*spans)
+    assert {at for start, stop in found for at in range(start, stop)} == {at for each in spans for start, stop in each for at in range(start, stop)}
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(found))
+
+
+def states(shop: scenes.Shop, last: int) -> list[IncidentState]:
+    left = shop.left("orders", START + 41, START + 40)
+    back = shop.returned("orders", START + 90, START + 88)
+    return [entry.incident for entry in Desk(shop.settings).feed(shop.log(START, last, [left, back])) if entry.incident is not None]
+
+
+def test_what_was_lost_while_nothing_came_is_not_known_and_never_billed() -> None:
+    silent = range(START + 40, START + 80)
+    seen = states(scenes.Shop(silent=dict.fromkeys(ALL, silent)), START + 90 + 40 * MINUTE)
+    assert seen[-1].closed_at_ms is not None
+    assert "the pipe that brings events is more likely broken than the shop" in seen[-1].data_quality[-1]
+    assert abs(seen[-1].orders_lost) < 1.0
+    assert any("not known" in state.cost for state in seen)
+    alone = states(scenes.Shop(silent={"orders": silent}, hurts=[scenes.Hurt("orders", 0.0, START + 40, START + 80)]), START + 90 + 40 * MINUTE)
+    assert alone[-1].orders_lost > 1000.0
+
+
+def test_of_a_region_of_which_nothing_comes_what_was_lost_is_not_known() -> None:
+    shop = scenes.Shop()
+    there = {"region": "eu-west"}
+    shop.hurts += [scenes.Hurt(metric, 0.0, START + 40, START + 80, where=there) for metric in ALL]
+    left, back = shop.left("orders", START + 41, START + 40, **there), shop.returned("orders", START + 90, START + 88, **there)
+    found = [e.incident for e in Desk(shop.settings).feed(shop.log(START, START + 90 + 40 * MINUTE, [left, back])) if e.incident is not None]
+    assert found[-1].regions == ("eu-west",)
+    assert "eu-west: no source had an event there for" in found[-1].data_quality[-1]
+    assert abs(found[-1].orders_lost) < 1.0
+    only_orders = scenes.Shop(hurts=[scenes.Hurt("orders", 0.0, START + 40, START + 80, where=there)])
+    found = [e.incident for e in Desk(shop.settings).feed(only_orders.log(START, START + 90 + 40 * MINUTE, [left, back])) if e.incident is not None]
+    assert found[-1].data_quality == ()
+    assert found[-1].orders_lost > 1000.0
