@@ -418,6 +418,10 @@ class Ingest:
         codes = self._codes_of(decoded.keys)
         key = codes[decoded.key[at]]
         parts = [self._open]
+        weight = None if decoded.weight is None else decoded.weight[at]
+        if weight is not None:
+            # A point of nothing is no event: its series is not seen before something happened there.
+            kinds = np.where(weight > 0, kinds, 0)
         counted: dict[Wanted, Rows] = {}
         for number, measure, wanted in self._plans:
             field = self.settings.metrics[measure.metric].field
@@ -431,7 +435,7 @@ class Ingest:
                 np.full(len(chosen), number, dtype=np.int16),
                 key[chosen],
                 np.zeros(len(chosen), dtype=np.int16),
-                np.ones(len(chosen), dtype=np.int64),
+                np.ones(len(chosen), dtype=np.int64) if weight is None else weight[chosen],
             )
             if measure.part == "sum" and field is not None:
                 rows.value = units(decoded.numbers[field][at[chosen]], self.settings.metrics[measure.metric].scale)
