@@ -419,9 +419,6 @@ class Ingest:
         key = codes[decoded.key[at]]
         parts = [self._open]
         weight = None if decoded.weight is None else decoded.weight[at]
-        if weight is not None:
-            # A point of nothing is no event: its series is not seen before something happened there.
-            kinds = np.where(weight > 0, kinds, 0)
         counted: dict[Wanted, Rows] = {}
         for number, measure, wanted in self._plans:
             field = self.settings.metrics[measure.metric].field
@@ -429,7 +426,9 @@ class Ingest:
             if bit == 1 and wanted in counted:
                 parts.append(_of_measure(counted[wanted], number))
                 continue
-            chosen = np.flatnonzero((kinds & bit != 0) & _passes(decoded, at, wanted))
+            fits = (kinds & bit != 0) & _passes(decoded, at, wanted)
+            # A point of nothing says that its series is there, and that there was none; of a histogram's bin it says nothing.
+            chosen = np.flatnonzero(fits & (weight > 0) if weight is not None and measure.part == "bins" else fits)
             rows = Rows(
                 bucket[chosen],
                 np.full(len(chosen), number, dtype=np.int16),

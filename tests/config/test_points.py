@@ -28,10 +28,11 @@ def told(text: str) -> list[str]:
         ("bucket: 5m\nsources: {orders: {points: {every: 5m}}}", "sources.orders.points.weight: missing"),
         ("bucket: 5m\nsources: {orders: {points: {every: 5m, weight: n}}}", "points.weight: 'n' is not in sources.orders.fields"),
         ("bucket: 5m\nsources: {orders: {points: {every: 5m, weight: region}}}", "points.weight: 'region' is a label, id or ts"),
-        ("bucket: 5m\nsources: {orders: {fields: {n: n}, points: {every: 5m, wieght: n}}}", "Did you mean 'weight'?"),
+        ("bucket: 5m\nsources: {orders: {fields: {n: n}, points: {every: 5m, weigh: n}}}", "Did you mean 'weight'?"),
         ("bucket: 5m\nsources: {orders: {fields: {n: n}, points: {every: 5m, weight: n, stamp: middle}}}", "points.stamp: 'middle' is not known"),
         (
-            "bucket: 5m\nsources: {deliveries: {fields: {n: n}, points: {every: 5m, weight: n}}}\nmetrics: {sum_of_n: {kind: sum, source: deliveries, field: n, worse: both}}",
+            "bucket: 5m\nsources: {deliveries: {fields: {n: n}, points: {every: 5m, weight: n}}}\n"
+            "metrics: {sum_of_n: {kind: sum, source: deliveries, field: n, worse: both}}",
             "metrics.sum_of_n.field: 'n' says how many events a point of deliveries stands for, which is no measurement of theirs. Expected: kind: count",
         ),
         (

@@ -6,6 +6,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from rollguard.detectors import Detect, Signal, Tick
+from rollguard.detectors.watch import CountWatch
+from rollguard.streams import Ingest, Merger
+from tests.properties.chain import settings_of
 from tests.properties.shop import CONFIG, START_MS, Event, Shop, a_shop, replayed
 
 BUCKET_MS = 300_000
@@ -57,6 +63,29 @@ def test_points_give_the_timeline_that_their_events_give(tmp_path: Path) -> None
     hurt = {metric for incident in one_by_one.incidents for metric in incident["metrics"]}
     assert {"orders", "revenue"} & hurt, "something has to be found"
     assert in_points.timeline == one_by_one.timeline
+
+
+def test_how_far_points_scatter_beyond_chance_is_learnt() -> None:
+    """A service's calls come in bursts: the variance of its counts is twenty times that of Poisson."""
+    config = "bucket: 5m\nsources: {orders: {points: {every: 5m, weight: n}, fields: {id: null, n: n}}, errors: null, deliveries: null}\n"
+    config += "metrics: {errors: null, promised_minutes: null, actual_minutes: null, orders: {worse: both}}\n"
+    settings = settings_of(config)
+    chance = np.random.default_rng(4)
+    mean, times = 400, 20
+    counts = chance.negative_binomial(mean / (times - 1), 1 / times, (288 * 10, 3)).tolist()
+    lines = [
+        Event(START_MS + step * BUCKET_MS, 0, {"service": "checkout", "region": f"r{place}", "version": "1", "n": n}).line
+        for step, row in enumerate(counts)
+        for place, n in enumerate(row)
+    ]
+    stage, merger, detect = Ingest(settings, "orders", 0, start_ms=START_MS), Merger(settings, [("orders", 0)]), Detect(settings)
+    signals: list[Signal | Tick] = []
+    for block in (stage.feed(lines, 0).block, stage.silence(START_MS // BUCKET_MS + len(counts))):
+        closed = None if block is None else merger.feed(block)
+        signals += detect.feed(closed) if closed is not None else []
+    scatter = [watched.watch.bank.baseline.scatter()[1:] for watched in (detect.metrics[0].fast,) if isinstance(watched.watch, CountWatch)]
+    assert np.all((scatter[0] > times / 2) & (scatter[0] < times * 2))
+    assert [each for each in signals if isinstance(each, Signal)] == []
 
 
 def test_points_that_are_refused_are_told_with_what_to_do(tmp_path: Path) -> None:
