@@ -293,7 +293,18 @@ def _scene(
         services=services,
         n_services=len(books.services),
         measured=incident.measured,
+        standing=_standing(incident, first_services),
     )
+
+
+def _standing(incident: Incident, first_services: frozenset[str]) -> dict[str, float]:
+    """How far the services of the first symptom stood out when they left: the most of their signals, in nats."""
+    found: dict[str, float] = {}
+    for series, signal in incident.signals.items():
+        service = series.label("service")
+        if service in first_services and service is not None:
+            found[service] = max(found.get(service, 0.0), signal.evidence)
+    return found
 
 
 def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ...]:
