@@ -109,7 +109,11 @@ def _points(settings: Settings, root: Node, path: tuple[str, str, str], source: 
     if "bucket" not in broken and settings.bucket_ms % points.every_ms:
         every, bucket = format_duration(points.every_ms), format_duration(settings.bucket_ms)
         fits = HOUR_MS % points.every_ms == 0 and points.every_ms >= SECOND_MS
-        what = f"bucket: {every}, or a multiple of it that divides an hour" if fits else "points of a length that divides an hour, as 1m or 5m, and a bucket like it"
+        what = (
+            f"bucket: {every}, or a multiple of it that divides an hour"
+            if fits
+            else "points of a length that divides an hour, as 1m or 5m, and a bucket like it"
+        )
         yield mistake_at(root, (*path, "every"), f"a point of {every} does not fit into a bucket of {bucket}", expected=what)
     special = RESERVED if "labels" in broken else (*RESERVED, *settings.labels.watched, *settings.labels.compare)
     countable = [field for field in source.fields if field not in special]
