@@ -52,9 +52,12 @@ format: setup
 demo: setup
 	@$(BIN)/rollguard demo
 
+# The extras that are locked and installed; `bench` brings pandas, and is installed by whoever measures.
+LOCKED := files postgres apprise dev
+
 # One lock for Python 3.11 and newer on every platform, without the address of any index.
 lock: setup
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 $(LOCKED:%=--extra %) --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 	@$(MAKE) --no-print-directory setup
 

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from rollguard.config.document import Node
+from rollguard.config.durations import format_duration
 from rollguard.config.errors import Mistake, shown
 from rollguard.config.explain import mistake_at
-from rollguard.config.model import Accept, Kafka, Labels, Metric, Place, Settings, Source, Store
-from rollguard.config.values import RIVER_MODEL, RIVER_MODELS, near_model
+from rollguard.config.model import Accept, Kafka, Labels, Metric, Place, Points, Settings, Source, Store
+from rollguard.config.values import HOUR_MS, RIVER_MODEL, RIVER_MODELS, SECOND_MS, near_model
 
 RESERVED = ("id", "ts")  # fields that mean something by themselves
 OWN_TOPICS = ("blocks", "signals", "commands", "deadletter")  # behind `kafka.prefix`
@@ -99,6 +100,26 @@ def _source(settings: Settings, root: Node, name: str, source: Source, *, broken
             problem = f"'{field}' ({'event time' if field == 'ts' else 'a label'}) is not declared"
             yield mistake_at(root, path, problem, expected=f"{field}: its name in the events", known=list(source.fields), word=field)
     yield from _where(root, ("sources", name), source.where, name, source)
+    if source.points is not None:
+        yield from _points(settings, root, ("sources", name, "points"), source, source.points, broken=broken)
+
+
+def _points(settings: Settings, root: Node, path: tuple[str, str, str], source: Source, points: Points, *, broken: frozenset[str]) -> Iterator[Mistake]:
+    """Check that a point lies in one bucket, and that its weight is a field of its own."""
+    if "bucket" not in broken and settings.bucket_ms % points.every_ms:
+        every, bucket = format_duration(points.every_ms), format_duration(settings.bucket_ms)
+        fits = HOUR_MS % points.every_ms == 0 and points.every_ms >= SECOND_MS
+        what = (
+            f"bucket: {every}, or a multiple of it that divides an hour"
+            if fits
+            else "points of a length that divides an hour, as 1m or 5m, and a bucket like it"
+        )
+        yield mistake_at(root, (*path, "every"), f"a point of {every} does not fit into a bucket of {bucket}", expected=what)
+    special = RESERVED if "labels" in broken else (*RESERVED, *settings.labels.watched, *settings.labels.compare)
+    countable = [field for field in source.fields if field not in special]
+    if points.weight not in countable:
+        problem = f"'{points.weight}' is a label, id or ts" if points.weight in special else f"'{points.weight}' is not in {'.'.join(path[:2])}.fields"
+        yield mistake_at(root, (*path, "weight"), problem, expected=listed(countable), known=countable, word=points.weight)
 
 
 def _metric(settings: Settings, root: Node, name: str, metric: Metric, *, sources: Sequence[str], broken: frozenset[str]) -> Iterator[Mistake]:
@@ -198,7 +219,23 @@ def _metric_fields(settings: Settings, root: Node, path: tuple[str, str], metric
     if metric.field is not None and metric.field not in measurable:
         problem = f"'{metric.field}' is a label, id or ts" if metric.field in special else f"'{metric.field}' is not in sources.{metric.source}.fields"
         yield mistake_at(root, (*path, "field"), problem, expected=listed(measurable), known=measurable, word=metric.field)
+    yield from _point_fields(settings, root, path, metric)
     yield from _where(root, path, metric.where, metric.source, settings.sources[metric.source])
+
+
+def _point_fields(settings: Settings, root: Node, path: tuple[str, str], metric: Metric) -> Iterator[Mistake]:
+    """Check that what is measured of points has one meaning: a sum is that of all events of a point, a distribution's value that of each."""
+    points = settings.sources[metric.source].points
+    if points is None or metric.field is None:
+        return
+    if metric.field == points.weight:
+        problem = f"'{metric.field}' says how many events a point of {metric.source} stands for, which is no measurement of theirs"
+        yield mistake_at(root, (*path, "field"), problem, expected="kind: count without a field, or a field that is measured")
+    elif metric.kind == "distribution":
+        for name, other in settings.metrics.items():
+            if other.kind == "sum" and (other.source, other.field) == (metric.source, metric.field):
+                problem = f"a point's '{metric.field}' is what each of its events has here, and what they have together in metrics.{name}"
+                yield mistake_at(root, (*path, "field"), problem, expected="one field with the value of each event, another with their sum")
 
 
 def _where(root: Node, path: tuple[str, str], where: Collection[str], name: str, source: Source) -> Iterator[Mistake]:

@@ -72,6 +72,9 @@ def metric_hash(settings: Settings, metric_name: str) -> str:
 
 def _source(source: Source, fields: list[str]) -> dict[str, Any]:
     read = source.model_dump(mode="json", include={"topic", "format", "max_bytes", "epoch", "where", "fields"})
+    if source.points is not None:
+        read["points"] = source.points.model_dump(mode="json")
+        fields = [*fields, source.points.weight]
     read["fields"] = {ours: name for ours, name in read["fields"].items() if ours in {*fields, *source.where}}
     return read
 

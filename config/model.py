@@ -136,6 +136,17 @@ Epoch = Literal["ms", "s", "us", "ns"]
 Where = dict[Name, Values]
 
 
+class Points(Section):
+    """A source whose records each stand for many events, counted elsewhere over spans of one length."""
+
+    every_ms: LongSpan = Field(alias="every")
+    """Length of the span that a record counts, in milliseconds, > 0; the bucket is a whole multiple of it."""
+    weight: Name
+    """Our name of the field that says how many events a record stands for: a whole number, >= 0."""
+    stamp: Literal["start", "end"] = "start"
+    """Which end of its span the field `ts` names."""
+
+
 class Source(Section):
     """A topic and how to read it."""
 
@@ -153,6 +164,8 @@ class Source(Section):
     """Unit of a whole number in the field `ts`, since 1970; RFC 3339 may stand there whatever it is."""
     where: Where = {}
     """Only records whose field, by our name, has one of these values belong to the source."""
+    points: Points | None = None
+    """What a record counts; None: each is one event."""
     fields: dict[Name, FieldName]
     """Our name of a field to theirs: a key at the top of the event, or a path; `ts` always, `id` to drop doubles, each label, each measured field."""
 

@@ -170,7 +170,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     at_ms : int
         Now: end of the tick's bucket plus lateness.
     """
-    services, first_services = _services(incident, books)
+    services, first_services = _services(incident, books, settings.bucket_ms)
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
     known = changes.suspects(incident.onset * settings.bucket_ms)
     contrasts = contrasts_of(incident, books, settings, known)
@@ -248,7 +248,7 @@ def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool) -> Ve
     return "inconclusive"
 
 
-def _services(incident: Incident, books: Books) -> tuple[frozenset[str], frozenset[str]]:
+def _services(incident: Incident, books: Books, bucket_ms: int) -> tuple[frozenset[str], frozenset[str]]:
     """Services that hurt, and those whose symptom came first."""
     named: dict[str, tuple[int, float]] = {}
     for series, signal in incident.signals.items():
@@ -264,7 +264,7 @@ def _services(incident: Incident, books: Books) -> tuple[frozenset[str], frozens
     if not named:
         return frozenset(), frozenset()
     first = min(onset for onset, _ in named.values())
-    earliest = frozenset(service for service, (onset, error) in named.items() if onset - first <= max(6.0, 2.0 * error))
+    earliest = frozenset(service for service, (onset, error) in named.items() if onset - first <= max(MINUTE_MS / bucket_ms, 2.0 * error))
     return frozenset(named), earliest
 
 
@@ -293,7 +293,18 @@ def _scene(
         services=services,
         n_services=len(books.services),
         measured=incident.measured,
+        standing=_standing(incident, first_services),
     )
+
+
+def _standing(incident: Incident, first_services: frozenset[str]) -> dict[str, float]:
+    """How far the services of the first symptom stood out when they left: the most of their signals, in nats."""
+    found: dict[str, float] = {}
+    for series, signal in incident.signals.items():
+        service = series.label("service")
+        if service in first_services and service is not None:
+            found[service] = max(found.get(service, 0.0), signal.evidence)
+    return found
 
 
 def _rivals(first: Change, changes: list[Change], scene: Scene) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ HURT_IF_REACHED, HURT_IF_NOT = 0.9, 0.03
 EVERYWHERE_IF_NONE = 0.6
 #: Share of guilty changes whose own service shows the first symptom, and whose service shows any.
 FIRST_SERVICE, ANY_SERVICE = 0.5, 0.2
+#: A service of the first symptom that hardly stands out has this part of an equal share at least.
+LEAST_SHARE = 0.1
 #: Bounds on what a comparison of versions may say: labels lag and caches mix, so "no difference" acquits only a little.
 VERSION_FOR, VERSION_AGAINST = 6.0, 1.0
 #: What it speaks against a change, in nats, that it was rolled back and nothing came back: it is suspected no longer.
@@ -202,7 +204,7 @@ def _service(scene: Scene, change: Change) -> tuple[float, str]:
         return 0.0, "service: the events name none"
     n = max(scene.n_services, len(scene.services), 2)
     if change.service in scene.first_services:
-        nats = math.log(FIRST_SERVICE * n / max(len(scene.first_services), 1))
+        nats = math.log(FIRST_SERVICE * n * _share(scene, change.service))
         return nats, f"service: {change.service} shows the first symptom ({nats:+.1f} nats)"
     if change.service in scene.services:
         nats = math.log(max(ANY_SERVICE * n / max(len(scene.services - scene.first_services), 1), 0.3))
@@ -211,6 +213,15 @@ def _service(scene: Scene, change: Change) -> tuple[float, str]:
     nats = math.log((1.0 - FIRST_SERVICE - ANY_SERVICE) * n / others)
     nats = min(nats, -0.2)
     return nats, f"service: {change.service} itself shows no symptom ({nats:+.1f} nats)"
+
+
+def _share(scene: Scene, service: str) -> float:
+    """What one of the services of the first symptom has of their suspicion: as much as it stood out, when several are seen in one bucket."""
+    firsts = scene.first_services
+    total = math.fsum(scene.standing.get(each, 0.0) for each in sorted(firsts))
+    if not firsts <= scene.standing.keys() or total <= 0.0:
+        return 1.0 / max(len(firsts), 1)
+    return max(scene.standing[service] / total, LEAST_SHARE / len(firsts))
 
 
 def _version(contrasts: tuple[VersionContrast, ...]) -> tuple[float, tuple[str, ...]]:

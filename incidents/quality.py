@@ -61,7 +61,9 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
             why.append(f"{metric}: no bucket is known")
         if sums.missing:
             why.append(f"{metric}: {sums.missing} of the last {sums.buckets} buckets are missing")
-        if lately.doubtful >= max(DOUBT_LEAST, DOUBT_SHARE * (lately.events + lately.doubtful)):
+        if lately.doubtful and _of_points(settings, metric):
+            why.append(f"{metric}: {lately.doubtful:.0f} points came too late or were refused, each of which may stand for any number of events")
+        elif lately.doubtful >= max(DOUBT_LEAST, DOUBT_SHARE * (lately.events + lately.doubtful)):
             of = f"{lately.events + lately.doubtful:.0f} events of the last {DOUBT_MIN} min"
             why.append(f"{metric}: {lately.doubtful:.0f} of the {of} came too late or were refused")
         if sums.unsettled:
@@ -91,3 +93,9 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
     if feed_silent:
         notes.append("changes: the feed is silent, so what changed is unknown")
     return Quality(tuple(doubtful), tuple(silent), tuple(notes))
+
+
+def _of_points(settings: Settings, metric: str) -> bool:
+    """Whether a record that a metric is made of may stand for many events."""
+    sources = (settings.metrics[metric].source, settings.metrics[metric].against)
+    return any(settings.sources[source].points is not None for source in sources if source is not None)

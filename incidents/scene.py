@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Scene", "VersionContrast"]
 
@@ -45,6 +45,8 @@ class Scene:
         Services of the first symptom, and of any.
     n_services : int
         Services known at all.
+    standing : dict of str to float
+        Nats by which each service of the first symptom stood out when it left its baseline; a service left out stands as the others.
     """
 
     now_ms: int
@@ -55,3 +57,4 @@ class Scene:
     services: frozenset[str]
     n_services: int
     measured: frozenset[str] = frozenset()
+    standing: dict[str, float] = field(default_factory=dict)

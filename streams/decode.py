@@ -38,7 +38,7 @@ class Decoded:
     index : (n,) int64
         Place of each event's line in the batch, ascending.
     ts_ms : (n,) int64
-        Event time, ms since 1970 UTC.
+        Event time, ms since 1970 UTC; of a point the last of its span.
     ids : list of n str, or None
         None: the source declares no id.
     key : (n,) int32
@@ -53,6 +53,8 @@ class Decoded:
         In order of the lines.
     filtered : int
         Lines that do not belong to the source (`where`).
+    weight : (n,) int64 or None
+        Events that each stands for, >= 0; None: one.
     """
 
     index: Ints
@@ -64,6 +66,7 @@ class Decoded:
     filters: dict[str, list[str | None]]
     refusals: tuple[Refusal, ...]
     filtered: int
+    weight: Ints | None = None
 
 
 class Decoder:
@@ -82,12 +85,14 @@ class Decoder:
         If the settings do not know the source.
     """
 
-    __slots__ = ("_reader", "_sieve", "lax", "plan")
+    __slots__ = ("_reader", "_sieve", "_sums", "lax", "plan")
 
     def __init__(self, settings: Settings, source: str, *, lax: bool = False) -> None:
         self.plan = layout(settings, source)
         self.lax = lax
         max_bytes = settings.sources[source].max_bytes
+        fields = (settings.metrics[each.metric].field for _, each in self.plan.mine if each.part == "sum")
+        self._sums = sorted({field for field in fields if field is not None})
         self._reader = Reader(self.plan.fields, max_bytes, lax=lax)
         self._sieve = Reader([field for field, _ in self.plan.sieve], max_bytes, lax=lax) if self.plan.sieve else None
 
@@ -115,6 +120,7 @@ class Decoder:
         key, keys = self._labels(columns, bad)
         numbers = {name: np.array(columns[at], dtype=np.float64) for name, at in self.plan.numbers.items()}
         filters: dict[str, list[str | None]] = {name: list(map(_text, columns[at])) for name, at in self.plan.filters.items()}
+        weight = self._weights(columns, numbers, bad)
         if bad:
             refused.update((int(index[at]), why) for at, why in bad.items())
             kept = np.ones(len(index), dtype=np.bool_)
@@ -124,8 +130,9 @@ class Decoder:
             ids = None if ids is None else [ids[at] for at in left]
             numbers = {name: column[kept] for name, column in numbers.items()}
             filters = {name: [column[at] for at in left] for name, column in filters.items()}
+            weight = None if weight is None else weight[kept]
         refusals = tuple(Refusal(index=at, reason=reason, detail=detail) for at, (reason, detail) in sorted(refused.items()))
-        return Decoded(index, ts_ms, ids, key, keys, numbers, filters, refusals, filtered)
+        return Decoded(index, ts_ms, ids, key, keys, numbers, filters, refusals, filtered, weight)
 
     def _sifted(self, sieve: Reader, lines: Sequence[bytes], refused: dict[int, Why]) -> tuple[list[list[Any]], Ints, dict[int, Why], int]:
         """Read only the lines that belong to the source; of the others nothing matters but that they are JSON objects."""
@@ -144,15 +151,34 @@ class Decoder:
 
     def _times(self, column: list[Any], bad: dict[int, Why]) -> Ints:
         field = self.plan.fields[self.plan.time]
-        units = PER_SECOND[field.epoch]
+        units, shift_ms = PER_SECOND[field.epoch], self.plan.shift_ms
         if set(map(type, column)) <= {int}:
             times = np.array(column, dtype=np.int64)
-            return times if units == 1000 else times * 1000 if units == 1 else times // (units // 1000)
+            times = times if units == 1000 else times * 1000 if units == 1 else times // (units // 1000)
+            return times + shift_ms if shift_ms else times
         ts_ms = np.array([_ms_of(time, units) for time in column], dtype=np.int64)
         for at in np.flatnonzero((ts_ms < EARLIEST_MS) | (ts_ms >= LATEST_MS)).tolist():
             time = column[at]
             bad[at] = ("time", wrong_time(field.theirs, time.isoformat() if isinstance(time, datetime.datetime) else time, field.epoch))
-        return ts_ms
+        return ts_ms + shift_ms
+
+    def _weights(self, columns: list[list[Any]], numbers: dict[str, Floats], bad: dict[int, Why]) -> Ints | None:
+        """Events that each record stands for; a half of one, or fewer than none, is a number of something else."""
+        if self.plan.weight is None:
+            return None
+        weight = np.array(columns[self.plan.weight], dtype=np.float64)
+        name = self.plan.fields[self.plan.weight].theirs
+        for at in np.flatnonzero((weight < 0) | (weight != np.rint(weight))).tolist():
+            hint = "" if weight[at] < 0 else " An estimate, as increase() of Prometheus gives it, has to be rounded by who sends it."
+            why = f"{name} is {weight[at]:.12g}, expected how many events it stands for: a whole number, 0 or more.{hint}"
+            bad.setdefault(at, ("weight", why))
+        for field in self._sums:
+            for at in np.flatnonzero((weight == 0) & (np.abs(numbers[field]) > 0)).tolist():
+                bad.setdefault(at, ("weight", f"{name} is 0, and no events have no sum, but {self._theirs(field)} is {numbers[field][at]:.12g}."))
+        return weight.astype(np.int64)
+
+    def _theirs(self, name: str) -> str:
+        return self.plan.fields[self.plan.numbers[name]].theirs
 
     def _ids(self, columns: list[list[Any]], bad: dict[int, Why]) -> list[str] | None:
         if self.plan.id is None:

@@ -418,6 +418,7 @@ class Ingest:
         codes = self._codes_of(decoded.keys)
         key = codes[decoded.key[at]]
         parts = [self._open]
+        weight = None if decoded.weight is None else decoded.weight[at]
         counted: dict[Wanted, Rows] = {}
         for number, measure, wanted in self._plans:
             field = self.settings.metrics[measure.metric].field
@@ -425,13 +426,15 @@ class Ingest:
             if bit == 1 and wanted in counted:
                 parts.append(_of_measure(counted[wanted], number))
                 continue
-            chosen = np.flatnonzero((kinds & bit != 0) & _passes(decoded, at, wanted))
+            fits = (kinds & bit != 0) & _passes(decoded, at, wanted)
+            # A point of nothing says that its series is there, and that there was none; of a histogram's bin it says nothing.
+            chosen = np.flatnonzero(fits & (weight > 0) if weight is not None and measure.part == "bins" else fits)
             rows = Rows(
                 bucket[chosen],
                 np.full(len(chosen), number, dtype=np.int16),
                 key[chosen],
                 np.zeros(len(chosen), dtype=np.int16),
-                np.ones(len(chosen), dtype=np.int64),
+                np.ones(len(chosen), dtype=np.int64) if weight is None else weight[chosen],
             )
             if measure.part == "sum" and field is not None:
                 rows.value = units(decoded.numbers[field][at[chosen]], self.settings.metrics[measure.metric].scale)

@@ -71,6 +71,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         Measures made of this source's events, with their numbers; not those that it says of itself.
     late, refused : int
         Numbers of the measures that it says of itself.
+    weight : int or None
+        Field that says how many events a record stands for; None: each is one event.
+    shift_ms : int
+        From the time that stands in a record to its event time. A point's is the last millisecond of its span: before that it was not over.
     """
 
     fields: tuple[Field, ...]
@@ -84,6 +88,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     mine: tuple[tuple[int, Measure], ...]
     late: int
     refused: int
+    weight: int | None = None
+    shift_ms: int = 0
 
 
 #: What one field is, whatever it is called: the way to it, or the expression.
@@ -140,6 +146,8 @@ def layout(settings: Settings, source: str) -> Layout:
 
     time = add("ts", "time", required=True)
     number_names = {name: add(name, "number", required=False) for name in numbers}
+    points = settings.sources[source].points
+    weight = None if points is None else add(points.weight, "number", required=True)
     id_name = add("id", "id", required=True) if "id" in ours else None
     label_names = [add(name, "label", required=name in labels.watched) for name in (*labels.watched, *labels.compare)]
     filter_names = {name: add(name, "filter", required=False) for name in filters}
@@ -156,4 +164,6 @@ def layout(settings: Settings, source: str) -> Layout:
         mine=mine,
         late=own["late"],
         refused=own["refused"],
+        weight=None if weight is None else place[weight],
+        shift_ms=0 if points is None else points.every_ms - 1 if points.stamp == "start" else -1,
     )

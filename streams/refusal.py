@@ -33,7 +33,7 @@ __all__ = [
 #: Deepest nesting of objects and arrays in an event.
 MAX_DEPTH = 32
 #: Every reason a dead letter can have.
-REASONS = ("bom", "depth", "empty", "future", "json", "label", "missing", "nul", "number", "shape", "size", "time", "twice", "type", "utf8")
+REASONS = ("bom", "depth", "empty", "future", "json", "label", "missing", "nul", "number", "shape", "size", "time", "twice", "type", "utf8", "weight")
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[{\]}]")

@@ -295,3 +295,17 @@ def test_the_culprit_of_a_long_incident_does_not_age_out_of_the_look_back() -> N
     entries = played(shop, [*regional(shop), *deploy()], last=START + 90 * MINUTE)
     last = next(entry.incident for entry in reversed(entries) if entry.incident is not None)
     assert last.suspects[0].deploy_id == "chg-1"
+
+
+def test_of_services_that_began_together_the_one_that_stands_out_most_is_suspected_most() -> None:
+    seen = replace(scene(services=frozenset({"checkout", "search"}), n_services=8), standing={"checkout": 60.0, "search": 20.0})
+    suspects = [change("a"), replace(change("b"), service="search")]
+    first, second = weigh(seen, suspects, {}).suspects
+    assert (first.change.service, second.change.service) == ("checkout", "search")
+    assert first.probability / second.probability == pytest.approx(3.0)
+
+
+def test_services_whose_standing_is_not_known_share_the_suspicion() -> None:
+    seen = replace(scene(services=frozenset({"checkout", "search"}), n_services=8), standing={"checkout": 60.0})
+    first, second = weigh(seen, [change("a"), replace(change("b"), service="search")], {}).suspects
+    assert first.probability == second.probability

@@ -234,6 +234,17 @@ def test_a_few_late_events_are_no_doubt() -> None:
     assert rollback.at_ms == at_ms(KNOWN)
 
 
+def test_one_late_or_refused_point_is_a_doubt_as_it_may_stand_for_any_number_of_events() -> None:
+    points = "sources: {orders: {fields: {n: n}, points: {every: 10s, weight: n}}}"
+    shop = Shop(settings=settings_with(points))
+    shop.doubtful["orders"] = range(KNOWN - 2, KNOWN)
+    entries = played(shop, [*regional(shop), *deploy()])
+    page = decisions(entries, "page")[0]
+    assert page.at_ms == at_ms(KNOWN)
+    assert any("each of which may stand for any number of events" in reason for reason in page.reasons)
+    assert "the data of orders is missing or uncertain" in blocked(entries)
+
+
 def test_a_source_that_has_only_fallen_silent_is_no_second_witness() -> None:
     shop = Shop()
     shop.silent["orders"] = range(ONSET, START + 20 * MINUTE)

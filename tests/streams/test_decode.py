@@ -266,8 +266,8 @@ def test_a_bad_line_is_refused_for_its_reason_and_the_good_ones_around_it_are_ke
     assert detail.endswith(".")
 
 
-def test_every_reason_but_the_future_has_an_example_here() -> None:
-    assert sorted([*BAD["flat"], "future"]) == list(REASONS) == sorted(REASONS)
+def test_every_reason_but_the_future_and_a_weight_has_an_example_here() -> None:
+    assert sorted([*BAD["flat"], "future", "weight"]) == list(REASONS) == sorted(REASONS)
 
 
 @pytest.mark.parametrize(("form", "good"), [(form, good) for form in FORMS for good in GOOD[form]], ids=lambda value: repr(value[-60:]))
