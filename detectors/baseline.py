@@ -37,6 +37,9 @@ SCATTER_HALF_LIVES = 6.0
 #: The record starts as if this relative error had been seen for so many blocks: a young baseline is a wide one.
 PRIOR_ERROR = 0.08
 PRIOR_ERROR_BLOCKS = 6.0
+#: Days differ from one another by about so much in their shape; of how many a profile is made says how well the next one is known, whatever the
+#: record of the blocks says: it knows the hours of these days, not those of a Sunday.
+YOUNG = 0.06
 #: Days after which a series lets go of a level it remembers from before a long freeze.
 REMEMBER_DAYS = 7
 #: The record of scatter starts as if so many epochs had scattered as Poisson does.
@@ -195,7 +198,7 @@ class RateBaseline:
         return self._level() * self._factor(self.clock.at(epoch * self.epoch_ms))
 
     def error(self, epoch: int | None = None) -> BaselineError:
-        """How wrong the baselines have been, each shrunk to the mean of all series.
+        """How wrong the baselines have been, each shrunk to the mean of all series, and how little a few days say of the next one.
 
         Parameters
         ----------
@@ -208,7 +211,7 @@ class RateBaseline:
         pooled_sum, pooled_weight = (column_sum(np.where(grown, c[name], 0.0).astype(np.float64)) for name in ("error_sum", "error_weight"))
         pooled = np.float32((PRIOR_ERROR**2 * PRIOR_ERROR_BLOCKS + pooled_sum) / (PRIOR_ERROR_BLOCKS + pooled_weight))
         squared = (pooled * np.float32(PRIOR_ERROR_BLOCKS) + c["error_sum"]) / (np.float32(PRIOR_ERROR_BLOCKS) + c["error_weight"])
-        squared = np.maximum(squared, self._sampling(epoch))
+        squared = np.maximum(squared, self._sampling(epoch)) + np.float32(YOUNG**2 / max(self.days, 1))
         return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
     def scatter(self) -> Singles:

@@ -25,6 +25,8 @@ __all__ = ["Assessment", "assess"]
 MINUTE_MS = 60_000
 #: Suspects told: as many as have at least this probability, and no more than so many.
 TOLD_PROBABILITY, TOLD = 0.01, 5
+#: The first of them are told from here on: where no change is likely, it is still worth a look which would be.
+FIRST_TOLD, FIRST_PROBABILITY = 3, 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +201,8 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
                 evidence={kind: round(nats, 3) for kind, nats in b.evidence.items()},
                 facts=facts_of(b.change),
             )
-            for b in verdicts.suspects[:TOLD]
-            if b.probability >= TOLD_PROBABILITY
+            for number, b in enumerate(verdicts.suspects[:TOLD])
+            if b.probability >= (FIRST_PROBABILITY if number < FIRST_TOLD else TOLD_PROBABILITY)
         ),
         no_change_probability=round(verdicts.no_change, 6),
         orders_lost=round(clock.so_far.lost, 1),

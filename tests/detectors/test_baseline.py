@@ -234,7 +234,7 @@ def test_a_young_baseline_is_wide_and_narrows() -> None:
     for days in (1, 1, 4):
         story.live(days * DAY, 2000.0)
         found.append(float(story.baseline.error().relative[0]))
-    assert found[0] == pytest.approx(0.08)
+    assert found[0] == pytest.approx(0.1)  # what was seen before it began, and the days it has not seen
     assert found == sorted(found, reverse=True)
     assert found[-1] < 0.03
 
