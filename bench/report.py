@@ -67,7 +67,7 @@ def _with_points(report: dict[str, Any], n: int) -> dict[str, Any]:
     incident = report["incidents"][0]
     row = incident["charts"][0]
     whole = row["whole"] | {"step_s": 1, "observed": [50 + at % 17 for at in range(n)], "expected": [50 + at % 7 for at in range(n)], "spread": [5] * n}
-    return report | {"incidents": [incident | {"charts": [{"metric": row["metric"], "whole": whole, "parts": []}]}]}
+    return report | {"incidents": [incident | {"charts": [{"metric": row["metric"], "whole": whole, "parts": [], "outside": False}]}]}
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _suspects(incident: dict[str, Any], answers: dict[str, Any]) -> Table:
 
 
 def _decisions(answers: dict[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), title="What was decided", title_justify="left", title_style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), title="What would have been done", title_justify="left", title_style="bold")
     table.add_column("at", no_wrap=True)
     table.add_column("decision", no_wrap=True)
     table.add_column("why, and why not")

@@ -49,7 +49,11 @@ def overview_of(summary: Json, incidents: Sequence[Json], minutes: Minutes, chan
             if any((curve := minutes.curve(metric, [EVERYWHERE], start_ms, end_ms, most=MOST_CASE)).observed)
         ],
         "incidents": [
-            {"from_s": ms_of(incident["onset"]) // 1000, "to_s": ms_of(incident["closed_at"]) // 1000 if incident["closed_at"] else end_ms // 1000}
+            {
+                "from_s": ms_of(incident["onset"]) // 1000,
+                "to_s": ms_of(incident["closed_at"]) // 1000 if incident["closed_at"] else end_ms // 1000,
+                "metrics": incident["metrics"],
+            }
             for incident in incidents
         ],
         "changes": [
@@ -60,23 +64,25 @@ def overview_of(summary: Json, incidents: Sequence[Json], minutes: Minutes, chan
     }
 
 
-def charts_of(incident: Json, metrics: Sequence[str], summary: Json, minutes: Minutes, changes: dict[str, Json]) -> list[Json]:
+def charts_of(incident: Json, answers: Json, summary: Json, minutes: Minutes, changes: dict[str, Json]) -> list[Json]:
     """For each metric that hurts: as a whole where it hurts, then place by place, those that hurt and those that stayed well."""
     share = min(FULL_INCIDENTS / max(summary["incidents"], 1), 1.0)
     onset_ms = ms_of(incident["onset"])
     ended_ms = ms_of(incident["closed_at"] or summary["end"])
+    # What lies behind the recovery says nothing of how much it hurt.
+    hurt_until_ms = ms_of(answers["returned"]) if answers["returned"] else ended_ms
     marks = _marks(incident, changes)
 
     def chart(metric: str, places: Sequence[Place], name: str, most: int, *, hurt: bool, shown: list[Json]) -> Json:
         since_ms, until_ms = onset_ms - AROUND_MS, min(ended_ms + AROUND_MS, ms_of(summary["end"]))
         events = _only(minutes.curve(metric, places, since_ms, until_ms, most=1).expected)
         around = minutes.curve(metric, places, since_ms, until_ms, most=max(min(round(share * most), int(events) // LEAST_EVENTS), LEAST_POINTS))
-        inside = minutes.curve(metric, places, onset_ms, ended_ms, most=1)
+        inside = minutes.curve(metric, places, onset_ms, hurt_until_ms, most=1)
         counts = {"counted": _only(inside.observed), "usual": _only(inside.expected)}
         return _curve(around) | counts | {"id": f"{incident['incident_id']}/{metric}/{name}", "metric": metric, "place": name, "hurt": hurt, "marks": shown}
 
     found = []
-    for metric in metrics[:MOST_METRICS]:
+    for metric in answers["metrics"][:MOST_METRICS]:
         regions = [("region", place) for place in incident["regions"] if place in minutes.places(metric, "region")]
         others = [("region", place) for place in minutes.places(metric, "region") if place not in incident["regions"]]
         # A metric without services hurts nobody by service.
@@ -88,7 +94,8 @@ def charts_of(incident: Json, metrics: Sequence[str], summary: Json, minutes: Mi
             for hurt, places in ((True, [*regions, *services]), (False, others))
             for place in places[:MOST_PLACES]
         ]
-        found.append({"metric": metric, "whole": whole, "parts": parts})
+        outside = any(text.startswith(metric) and "outside the usual range" in text for text in incident["symptoms"])
+        found.append({"metric": metric, "whole": whole, "parts": parts, "outside": outside})
     return found
 
 
@@ -139,9 +146,11 @@ def _marks(incident: Json, changes: dict[str, Json]) -> list[Json]:
     found = [{"at_s": ms_of(incident["onset"]) // 1000, "kind": "onset", "text": "began", "place": None}]
     for suspect in incident["suspects"][:MOST_MARKED]:
         for place, at_ms in changes.get(suspect["deploy_id"], {"waves": {}})["waves"].items():
-            found.append({"at_s": at_ms // 1000, "kind": "change", "text": suspect["deploy_id"], "place": place or None})
+            found.append({"at_s": at_ms // 1000, "kind": "change", "text": f"{suspect['deploy_id']} starts", "place": place or None})
     for action in ("page", "rollback"):
         first = next((each for each in incident["decisions"] if each["action"] == action), None)
         if first is not None:
-            found.append({"at_s": ms_of(first["at"]) // 1000, "kind": action, "text": {"page": "paged", "rollback": "rollback decided"}[action], "place": None})
+            found.append({"at_s": ms_of(first["at"]) // 1000, "kind": action, "text": {"page": "page", "rollback": "roll back"}[action], "place": None})
+    if incident["closed_at"] is not None:
+        found.append({"at_s": ms_of(incident["closed_at"]) // 1000, "kind": "closed", "text": "closed", "place": None})
     return found

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from rollguard.incidents import ChangeSeen
 from rollguard.replay.report.charts import changes_seen, charts_of, clock_of, overview_of
 from rollguard.replay.report.minutes import Minutes
-from rollguard.replay.report.telling import told
+from rollguard.replay.report.telling import percent, told
 
 __all__ = ["drawn", "html_of"]
 
@@ -44,17 +44,28 @@ def drawn(
     for incident in incidents:
         saving = savings[incident["incident_id"]]
         regions = sorted({place for metric in minutes.metrics for place in minutes.places(metric, "region")})
-        answers = told(incident, saving, regions)
+        returned = _returned(incident, lines)
+        answers = told(incident, saving, regions, returned)
         shown.append(
             incident
             | {
                 "told": answers,
-                "charts": charts_of(incident, answers["metrics"], summary, minutes, seen),
+                "charts": charts_of(incident, answers, summary, minutes, seen),
                 "clock": clock_of(incident, saving, lines),
                 "affected": None,
             }
         )
     return {"name": summary["name"], "summary": summary, "incidents": shown, "overview": overview_of(summary, incidents, minutes, seen)}
+
+
+def _returned(incident: dict[str, Any], lines: Sequence[dict[str, Any]]) -> str | None:
+    """When everything that hurt was back for good, as far as was known."""
+    mine = [line for line in lines if line["incident_id"] == incident["incident_id"] and "incident" in line]
+    back: str | None = None
+    for line in mine:
+        recovering = line["incident"]["state"].startswith("recovering")
+        back = (back or line["at"]) if recovering or line["event"] == "closed" else None
+    return back
 
 
 def html_of(runs: Sequence[dict[str, Any]]) -> str:
@@ -100,7 +111,7 @@ def _charts(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _template() -> Any:
     source = (files("rollguard.replay.report") / "assets" / "report.html").read_text(encoding="utf-8")
     environment = Environment(loader=DictLoader({"report.html": source}), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["share"] = lambda share: f"{100.0 * share:.0f} %"
+    environment.filters["share"] = percent
     environment.filters["number"] = lambda number: f"{number:,.0f}"
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     environment.filters["change"] = lambda chart: f"{100.0 * (chart['counted'] / chart['usual'] - 1.0):+,.0f} %" if chart["usual"] > 0 else "unknown"

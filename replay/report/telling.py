@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rollguard.config import ms_of
 from rollguard.replay.report.words import in_words, lasting, listed, weight_of
 
-__all__ = ["told"]
+__all__ = ["percent", "told"]
 
 #: Words of an action, as something that was done.
-DONE = {"page": "paged", "rollback": "roll back", "hold": "no rollback yet", "observe": "observed"}
+DONE = {"page": "page", "rollback": "roll back", "hold": "no rollback yet", "observe": "only watched"}
+#: What is said between one plan and the next is of no use to who reads it afterwards.
+_SUPERSEDED = re.compile(r"the plan \w+ is (replaced|withdrawn)")
+_COUNTED = re.compile(r": ([\d,]+)( outside the usual range)?, ([\d,]+) expected")
 
 
-def told(incident: dict[str, Any], saving: dict[str, Any], regions: list[str]) -> dict[str, Any]:
+def told(incident: dict[str, Any], saving: dict[str, Any], regions: list[str], returned: str | None = None) -> dict[str, Any]:
     """The answers of one incident.
 
     Parameters
@@ -24,6 +28,8 @@ def told(incident: dict[str, Any], saving: dict[str, Any], regions: list[str]) -
         What its rollback would have saved, as in `summary.json`.
     regions : list of str
         All regions that were counted.
+    returned : str or None
+        When everything was back, where that is known.
 
     Returns
     -------
@@ -41,6 +47,7 @@ def told(incident: dict[str, Any], saving: dict[str, Any], regions: list[str]) -
         "broke": [_without_places(in_words(symptom), incident) for symptom in _whole_first(incident["symptoms"], metrics)],
         "where": where,
         "services": incident["services"],
+        "returned": returned,
         "lasted": lasting(ms_of(incident["closed_at"]) - ms_of(incident["onset"])) if incident["closed_at"] else None,
         "cost": _cost(incident, saving),
         "who": _who(incident, first),
@@ -75,6 +82,7 @@ def _whole_first(symptoms: list[str], metrics: list[str]) -> list[str]:
 def _without_places(symptom: str, incident: dict[str, Any]) -> str:
     """A symptom without the places that all of the incident has, and its metric as words."""
     short = symptom.replace(f" in {', '.join(incident['regions'])}:", ":", 1)
+    short = _COUNTED.sub(lambda found: f": {found[1]} instead of {found[3]}{found[2] or ''}", short)
     for metric in incident["metrics"]:
         short = short.replace(metric, metric.replace("_", " "), 1)
     return short
@@ -117,23 +125,23 @@ def _lead(incident: dict[str, Any], saving: dict[str, Any]) -> str:
     page = next((each for each in incident["decisions"] if each["action"] == "page"), None)
     said = [f"About {incident['orders_lost']:,.0f} orders were lost." if incident["orders_lost"] >= 0.5 else "No orders are known to be lost."]
     if page is not None:
-        said.append(f"Rollguard paged {lasting(ms_of(page['at']) - onset_ms)} after it began.")
+        said.append(f"Rollguard would have paged {lasting(ms_of(page['at']) - onset_ms)} after it began.")
     if saving["rollback_at"] is not None:
-        done = f"A rollback, decided {lasting(ms_of(saving['rollback_at']) - onset_ms)} after it began, "
-        said.append(done + f"would have saved {saving['saved']:,.0f} of them.")
+        done = f"Rolled back {lasting(ms_of(saving['rollback_at']) - onset_ms)} after it began, as it would have decided, "
+        said.append(done + f"{saving['saved']:,.0f} of them would have been saved.")
     return " ".join(said)
 
 
 def _who(incident: dict[str, Any], first: dict[str, Any] | None) -> str:
-    none = f"no change: {_percent(incident['no_change_probability'])}"
+    none = f"no change: {percent(incident['no_change_probability'])}"
     if first is None:
-        return "no change is suspected" if incident["verdict"] != "no_change" else f"no known change ({_percent(incident['no_change_probability'])} sure)"
+        return "no change is suspected" if incident["verdict"] != "no_change" else f"no known change ({percent(incident['no_change_probability'])} sure)"
     name = f"{first['deploy_id']}, {first['service']} {first['version'] or ''}".strip()
     if incident["verdict"] == "guilty":
-        return f"{name} ({_percent(first['probability'])} sure)"
+        return f"{name} ({percent(first['probability'])} sure)"
     if incident["verdict"] == "no_change":
-        return f"no known change ({_percent(incident['no_change_probability'])} sure)"
-    return f"not clear. {name}: {_percent(first['probability'])}; {none}"
+        return f"no known change ({percent(incident['no_change_probability'])} sure)"
+    return f"not clear. {name}: {percent(first['probability'])}; {none}"
 
 
 def _done(incident: dict[str, Any], saving: dict[str, Any]) -> list[str]:
@@ -142,8 +150,8 @@ def _done(incident: dict[str, Any], saving: dict[str, Any]) -> list[str]:
     for action in ("page", "rollback"):
         first = next((each for each in incident["decisions"] if each["action"] == action), None)
         if first is not None:
-            words = {"page": "paged", "rollback": f"rollback of {first['target']} decided"}[action]
-            done.append(f"{words} after {lasting(ms_of(first['at']) - onset_ms)}")
+            words = {"page": "page", "rollback": f"roll back {_target(first)}"}[action]
+            done.append(f"{words}, after {lasting(ms_of(first['at']) - onset_ms)}")
     if saving["rollback_at"] is None:
         held = [each for each in incident["decisions"] if each["action"] == "hold" and each["blocked_by"]]
         done.append("no rollback" + (f": {in_words(held[-1]['blocked_by'][0])}" if held else ""))
@@ -155,13 +163,14 @@ def _decisions(incident: dict[str, Any]) -> list[dict[str, Any]]:
     onset_ms = ms_of(incident["onset"])
     found: list[dict[str, Any]] = []
     for decision in incident["decisions"]:
-        why_not = [in_words(reason) for reason in decision["blocked_by"]]
+        why_not = [in_words(reason) for reason in decision["blocked_by"] if not _SUPERSEDED.match(reason)]
         row = {
             "at": decision["at"],
             "after": lasting(ms_of(decision["at"]) - onset_ms),
             "action": decision["action"],
             "words": DONE[decision["action"]],
-            "target": decision["target"] or "",
+            "target": _target(decision),
+            "grounds": [in_words(reason) for reason in decision["reasons"] if reason.startswith("grounds")],
             "why": [in_words(reason) for reason in decision["reasons"]],
             "why_not": why_not,
             "again": 0,
@@ -175,5 +184,18 @@ def _decisions(incident: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _percent(share: float) -> str:
-    return f"{100.0 * share:.0f} %"
+def _target(decision: dict[str, Any]) -> str:
+    return (decision["target"] or "").replace(" -> ", " to ").replace(" @ ", " in ")
+
+
+def percent(share: float) -> str:
+    """A probability in per cent. None is certain.
+
+    Examples
+    --------
+    >>> percent(0.9999), percent(0.54), percent(0.0001)
+    ('> 99 %', '54 %', '< 1 %')
+    """
+    if share >= 0.995:
+        return "> 99 %"
+    return "< 1 %" if share < 0.005 else f"{100.0 * share:.0f} %"

@@ -51,7 +51,7 @@ def test_a_newcomer_is_told_what_broke_who_did_it_and_what_was_decided(case: Pat
         CULPRIT,
         "Who did it",
         "no change",
-        "What was decided",
+        "What would have been done",
         "paged",
         "ROLL BACK",
         "What was read",

@@ -60,6 +60,7 @@ class Opened:
 
     def drawn(self) -> int:
         """Scroll through all of it, for charts are drawn when they come into sight; how many were."""
+        self.page.locator("details.parts").evaluate_all("(all) => all.forEach((each) => { each.open = true; })")
         boxes = self.page.locator(".plot")
         for number in range(boxes.count()):
             boxes.nth(number).scroll_into_view_if_needed()

@@ -3,7 +3,7 @@
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const strokes = {
-    onset: { colour: "--hurt", dash: [] }, change: { colour: "--change", dash: [6, 4] }, page: { colour: "--page", dash: [2, 3] }, rollback: { colour: "--act", dash: [] },
+    onset: { colour: "--seen", dash: [] }, closed: { colour: "--soft", dash: [] }, change: { colour: "--change", dash: [6, 4] }, page: { colour: "--page", dash: [2, 3] }, rollback: { colour: "--act", dash: [] },
   };
   const plots = new Map();
   let zone = {};
@@ -13,6 +13,7 @@
   const clock = (ms) => shown(ms, { hour: "2-digit", minute: "2-digit", hour12: false });
   const moment = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
   const tellTimes = () => {
+    document.getElementById("zone-name").textContent = `Times: ${zone.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone}`;
     for (const each of document.querySelectorAll("time")) {
       if (each.dataset.s) each.dateTime = new Date(1000 * Number(each.dataset.s)).toISOString();
       each.title = new Date(each.dateTime).toISOString().replace("T", " ").replace(".000", "").replace("Z", " UTC");
@@ -81,7 +82,7 @@
     ctx.save();
     box(chart.start_s, chart.watching_s ?? chart.end_s, bbox.top, bbox.height, "--warm");
     ctx.globalAlpha = 0.28;
-    for (const each of chart.incidents) box(each.from_s, each.to_s, bbox.top, bbox.height, "--hurt", 4);
+    for (const each of chart.incidents) if (each.metrics.includes(chart.metric)) box(each.from_s, each.to_s, bbox.top, bbox.height, "--hurt", 4);
     ctx.globalAlpha = 1;
     for (const each of chart.incidents) box(each.from_s, each.to_s, bbox.top, 5 * devicePixelRatio, "--hurt", 4);
     for (const each of chart.gaps) box(each.from_s, each.to_s, bbox.top + 8 * devicePixelRatio, 5 * devicePixelRatio, "--gap", 2);
@@ -192,6 +193,9 @@
   const boxes = [...document.querySelectorAll(".plot")];
   for (const box of boxes) { seen.observe(box); box.addEventListener("keydown", walk); }
   const drawRest = () => { for (const box of boxes) if (!plots.has(box)) draw(box); };
+
+  // On a phone the charts by place come when they are asked for.
+  if (innerWidth < 560) for (const each of document.querySelectorAll("details.parts")) each.open = false;
 
   // A list as text that a spreadsheet opens; without this script it is a compressed file.
   for (const link of document.querySelectorAll("a[download]")) {
