@@ -23,6 +23,8 @@ FULL_INCIDENTS = 4
 MOST_METRICS, MOST_PLACES = 4, 8
 #: Changes drawn in the overview, and marked in a chart.
 MOST_CHANGES, MOST_MARKED = 400, 3
+#: Who is less suspected than this is no mark in a chart.
+LEAST_MARKED = 0.05
 
 Json = dict[str, Any]
 
@@ -144,7 +146,7 @@ def _only(values: list[float | None]) -> float:
 def _marks(incident: Json, changes: dict[str, Json]) -> list[Json]:
     """Onset, suspects, page and rollback decision."""
     found = [{"at_s": ms_of(incident["onset"]) // 1000, "kind": "onset", "text": "began", "place": None}]
-    for suspect in incident["suspects"][:MOST_MARKED]:
+    for suspect in [each for each in incident["suspects"] if each["probability"] >= LEAST_MARKED][:MOST_MARKED]:
         for place, at_ms in changes.get(suspect["deploy_id"], {"waves": {}})["waves"].items():
             found.append({"at_s": at_ms // 1000, "kind": "change", "text": f"{suspect['deploy_id']} starts", "place": place or None})
     for action in ("page", "rollback"):
