@@ -14,12 +14,23 @@ import msgspec
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from rollguard.config import RollguardError
 from rollguard.incidents import ChangeSeen
 from rollguard.replay.report.charts import changes_seen, charts_of, clock_of, overview_of
 from rollguard.replay.report.minutes import Minutes
 from rollguard.replay.report.telling import percent, told
 
-__all__ = ["drawn", "html_of"]
+__all__ = ["ReportError", "drawn", "html_of"]
+
+
+#: What stands in `report.json`: counted up when a page of today could not show one of yesterday.
+FORMAT = 1
+
+
+class ReportError(RollguardError):
+    """A report that this version cannot show."""
+
+    code = "case"
 
 
 def drawn(
@@ -55,7 +66,7 @@ def drawn(
                 "affected": None,
             }
         )
-    return {"name": summary["name"], "summary": summary, "incidents": shown, "overview": overview_of(summary, incidents, minutes, seen)}
+    return {"format": FORMAT, "name": summary["name"], "summary": summary, "incidents": shown, "overview": overview_of(summary, incidents, minutes, seen)}
 
 
 def _returned(incident: dict[str, Any], lines: Sequence[dict[str, Any]]) -> str | None:
@@ -75,7 +86,15 @@ def html_of(runs: Sequence[dict[str, Any]]) -> str:
     ----------
     runs : sequence of dict
         As `drawn` gives them.
+
+    Raises
+    ------
+    ReportError
+        If one was made by another version.
     """
+    for run in runs:
+        if run.get("format") != FORMAT:
+            raise ReportError(f"{run.get('name', 'report')}: its report was made by another version of Rollguard. Expected: one of this one; replay it again.")
     shown = [
         run | {"at": f"run-{number}", "incidents": [each | {"at": f"run-{number}-{place}"} for place, each in enumerate(run["incidents"])]}
         for number, run in enumerate(runs)

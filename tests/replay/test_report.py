@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -107,6 +108,15 @@ def test_the_same_run_gives_the_same_page(run: Run, tmp_path: Path, monkeypatch:
     assert (tmp_path / "page.html").read_bytes() == (tmp_path / "result" / "report.html").read_bytes()
     told = said(monkeypatch, capsys, "report", str(tmp_path), "-o", str(tmp_path / "page.html"))
     assert (told.code, "no report.json in it" in told.err) == (2, True)
+
+
+def test_a_report_of_another_version_is_told_and_not_shown(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(shown | {"format": 0}), encoding="utf-8")
+    told = said(monkeypatch, capsys, "report", str(tmp_path), "-o", str(tmp_path / "page.html"))
+    assert (told.code, "made by another version" in told.err, "replay it again" in told.err) == (2, True, True)
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_run_in_which_nothing_was_wrong_says_so(shown: Shown) -> None:
