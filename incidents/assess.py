@@ -47,7 +47,7 @@ class Assessment:
         The evidence that anything hurts is enough to act.
     reaches_all : bool
         The first suspect went everywhere.
-    unreached_well : tuple of str
+    unreached_well, unreached_hurt : tuple of str
     rivals : tuple of str
     sources : tuple of str
     feed_silent : bool
@@ -63,6 +63,7 @@ class Assessment:
     sure: bool
     reaches_all: bool
     unreached_well: tuple[str, ...]
+    unreached_hurt: tuple[str, ...]
     rivals: tuple[str, ...]
     sources: tuple[str, ...]
     feed_silent: bool
@@ -133,6 +134,8 @@ class Assessment:
             sure=self.sure,
             symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS,
             unreached_well=self.unreached_well,
+            unreached_hurt=self.unreached_hurt,
+            own_symptom=change is None or not self.state.services or change.service in self.state.services,
             version_nats=first.version_nats if first else 0.0,
             reaches_all=self.reaches_all,
             within_window=first is not None and first.within_window,
@@ -230,6 +233,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         unreached_well=tuple(
             region for region, nats in sorted(scene.evidence.items()) if first is not None and first.change.reach_at(region) is None and nats < -2.0
         ),
+        unreached_hurt=tuple(region for region in incident.regions if first is not None and first.change.reach_at(region) is None),
         rivals=() if first is None else _rivals(first.change, known, scene),
         # A source that has only fallen silent is no second witness: a broken pipe looks like that, too.
         sources=tuple(sorted({settings.metrics[metric].source for metric in incident.metrics if metric not in quality.silent})),

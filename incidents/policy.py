@@ -77,6 +77,10 @@ class Facts:
         Something carries out rollbacks of the service.
     compares : bool
         It refuses by itself to touch a version other than the one that was judged.
+    unreached_hurt : tuple of str
+        Places it did not reach that hurt all the same.
+    own_symptom : bool
+        Its own service hurts, or no event names a service.
     """
 
     mode: Mode
@@ -111,6 +115,8 @@ class Facts:
     protected: bool
     executor: bool
     compares: bool
+    unreached_hurt: tuple[str, ...] = ()
+    own_symptom: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +206,9 @@ def _absent_before(f: Facts) -> tuple[bool, str]:
 
 
 def _grounds(f: Facts) -> tuple[bool, str]:
+    if f.unreached_hurt:
+        # A provider that fails in two regions looks like the change of one of them, with a third one that stays well.
+        return False, f"no grounds: {', '.join(f.unreached_hurt)} hurts although it was not reached, so something else is wrong there at least"
     if f.unreached_well:
         return True, f"grounds: {', '.join(f.unreached_well)}, which it did not reach, stayed well"
     if f.version_nats >= VERSION_GROUNDS_NATS:
@@ -213,6 +222,9 @@ def _grounds(f: Facts) -> tuple[bool, str]:
         lacking.append(f"only {', '.join(f.sources) or 'no source'} shows it, two different sources are needed")
     if f.rivals:
         lacking.append(f"{', '.join(f.rivals)} reached the same place within {LAG_WINDOW_MIN:.0f} min")
+    if not f.own_symptom:
+        # Then nothing but the minute speaks for it, and in a busy shop some change is always rolling out.
+        lacking.append("its own service shows no symptom")
     if lacking:
         return False, "no grounds: it went everywhere at once, and " + "; ".join(lacking)
     return True, (

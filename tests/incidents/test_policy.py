@@ -74,7 +74,7 @@ BREAKS: dict[str, list[tuple[dict[str, Any], str]]] = {
     "away": [({"away": False}, "everything has come back")],
     "sure": [({"sure": False}, "not yet to act")],
     "absent_before": [({"symptom_before": True}, "was there before the change")],
-    "grounds": [({"unreached_well": ()}, "no grounds")],
+    "grounds": [({"unreached_well": ()}, "no grounds"), ({"unreached_hurt": ("ap-south",)}, "ap-south hurts although it was not reached")],
     "target": [
         ({"to_version": None}, "no version to go back to"),
         ({"target_known_good": False}, "version 1.0 is not known to be good"),
@@ -165,6 +165,7 @@ UNGROUNDED: list[tuple[dict[str, Any], str]] = [
     ({"sources": ("deliveries",)}, "only deliveries shows it, two different sources are needed"),
     ({"sources": ()}, "only no source shows it"),
     ({"rivals": ("chg-2",)}, "chg-2 reached the same place within 10 min"),
+    ({"own_symptom": False}, "its own service shows no symptom"),
 ]
 
 
@@ -219,6 +220,8 @@ any_facts = st.builds(
     protected=st.booleans(),
     executor=st.booleans(),
     compares=st.booleans(),
+    unreached_hurt=names,
+    own_symptom=st.booleans(),
 )
 #: The worst that each fact can be.
 WORST: dict[str, Any] = {
@@ -236,6 +239,8 @@ WORST: dict[str, Any] = {
     "within_window": False,
     "sources": (),
     "rivals": ("chg-2",),
+    "unreached_hurt": ("ap-south",),
+    "own_symptom": False,
     "reversible": False,
     "to_version": None,
     "target_known_good": False,
