@@ -126,7 +126,7 @@ def _decisions(answers: dict[str, Any]) -> Table:
     table.add_column("why, and why not")
     for decision in answers["decisions"]:
         # All conditions of a rollback hold: the one that differs from case to case is told.
-        met = [f"all {len(decision['why'])} conditions are met", *(each for each in decision["why"] if each.startswith("grounds"))]
+        met = [f"all {len(decision['why'])} conditions are met", *decision["grounds"]]
         why = decision["why_not"] or (met if decision["action"] == "rollback" else decision["why"])
         target = [f"[bold]{escape(decision['target'])}[/bold]"] if decision["target"] else []
         again = f"\n[dim]{decision['again'] + 1} times[/dim]" if decision["again"] else ""

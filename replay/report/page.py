@@ -22,7 +22,8 @@ from rollguard.replay.report.telling import percent, told
 
 __all__ = ["ReportError", "drawn", "html_of"]
 
-
+#: Files of our own that stand in the page as they are.
+ASSETS = ("uplot.min.js", "uplot.min.css", "report.css", "report.js")
 #: What stands in `report.json`: counted up when a page of today could not show one of yesterday.
 FORMAT = 1
 
@@ -51,10 +52,10 @@ def drawn(
     """
     seen = changes_seen(changes)
     savings = {saving["incident_id"]: saving for saving in summary["savings"]}
+    regions = sorted({place for metric in minutes.metrics for place in minutes.places(metric, "region")})
     shown = []
     for incident in incidents:
         saving = savings[incident["incident_id"]]
-        regions = sorted({place for metric in minutes.metrics for place in minutes.places(metric, "region")})
         returned = _returned(incident, lines)
         answers = told(incident, saving, regions, returned)
         shown.append(
@@ -103,10 +104,6 @@ def html_of(runs: Sequence[dict[str, Any]]) -> str:
     texts = {name.replace(".", "_"): Markup((asset / name).read_text(encoding="utf-8")) for name in ASSETS}  # noqa: S704 - ours
     page: str = _template().render(runs=shown, charts=_embedded(_charts(shown)), **texts)
     return page
-
-
-#: Files of our own that stand in the page as they are.
-ASSETS = ("uplot.min.js", "uplot.min.css", "report.css", "report.js")
 
 
 def _charts(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

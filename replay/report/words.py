@@ -46,8 +46,8 @@ def weight_of(reason: str) -> str:
     'against'
     """
     nats = _NATS.search(reason)
-    word = "even" if nats is None else strength(float(nats[1])).split()[-1]
-    return "even" if nats is not None and abs(float(nats[1])) < 0.5 else word
+    said = "neither" if nats is None else strength(float(nats[1]))
+    return "even" if said.startswith("neither") else said.split()[-1]
 
 
 def listed(names: list[str]) -> str:
