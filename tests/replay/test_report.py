@@ -110,6 +110,22 @@ def test_the_same_run_gives_the_same_page(run: Run, tmp_path: Path, monkeypatch:
     assert (told.code, "no report.json in it" in told.err) == (2, True)
 
 
+def test_several_runs_make_one_page_that_the_browser_opens(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        run.write(tmp_path / name)
+    program = tmp_path / "browser"
+    program.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(program))
+    monkeypatch.setattr("webbrowser._tryorder", None)
+    page = tmp_path / "all.html"
+    assert said(monkeypatch, capsys, "report", str(tmp_path / "one"), str(tmp_path / "two"), "-o", str(page), "--open").code == 0
+    assert (tmp_path / "opened").read_text(encoding="utf-8").strip() == page.as_uri()
+    assert page.read_text(encoding="utf-8").count("<article") == 2 * len(run.incidents)
+
+
 def test_a_report_of_another_version_is_told_and_not_shown(
     shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
