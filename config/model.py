@@ -246,6 +246,15 @@ class ServiceRules(NamedTuple):
     approvals: int
 
 
+class Calibration(Section):
+    """How what the evidence says becomes a probability that means what it says; fitted by `bench/calibration.py`."""
+
+    power: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    """Of the likelihoods: below one, they count for less than they say."""
+    lapse: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    """Share of incidents that the model of evidence knows nothing of: there each suspect is as likely as before anything was seen."""
+
+
 class Policy(Section):
     """When a rollback may happen."""
 
@@ -355,6 +364,7 @@ class Settings(Section):
     mode: Mode | None = None
     """For services without their own; None: `observe` when live, `auto` in replays, where nothing is called."""
     services: dict[Text, Service] = {}
+    calibration: Calibration = Calibration()
     policy: Policy = Policy()
     money_clock: MoneyClock = MoneyClock()
     accept: tuple[Accept, ...] = ()
