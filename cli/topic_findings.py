@@ -132,7 +132,7 @@ async def own_findings(settings: Settings, own: OwnTopics, topics: Topics, place
             for each in differences([topic], seen)
         ]
         if topic.name in seen:
-            if topic in {own.blocks, own.signals}:
+            if topic.name in {own.blocks.name, own.signals.name}:
                 wrong = [*_too_short(settings, seen[topic.name], places.of("lookback")), *wrong]
             denied = [await topics.may_write(topic.name), await topics.may_read(topic.name)]
             wrong += [to_mend("kafka", each, where) for each in denied if each is not None]

@@ -357,7 +357,7 @@ def _taken_port(shop: Shop) -> None:
 #: docs/check.md shows the same rows.
 MISTAKES = (
     Planted("a key mistyped", "sources.orders.latenes", ("unknown key", "Did you mean 'lateness'?"), _set("sources", "orders", "latenes", to="20s")),
-    Planted("a span without its unit", "bucket", ("10 has no unit", "Expected: "), _set("bucket", to=10)),
+    Planted("a span without its unit", "bucket", ("10 has no unit", "Expected:"), _set("bucket", to=10)),
     Planted(
         "a metric of no source",
         "metrics.orders.source",
@@ -395,7 +395,10 @@ MISTAKES = (
         _log_in(sasl_mechanism="SCRAM-SHA-256"),
     ),
     Planted(
-        "TLS to a port without it", "kafka.bootstrap_servers", ("TLS failed", "kafka.security_protocol"), _wrong_listener("PLAINTEXT", "SSL", cafile="ca.pem")
+        "TLS to a port without it",
+        "kafka.bootstrap_servers",
+        ("the connection was closed", "kafka.security_protocol"),
+        _wrong_listener("PLAINTEXT", "SSL", cafile="ca.pem"),
     ),
     Planted(
         "no TLS to a port with it", "kafka.bootstrap_servers", ("the connection was closed", "kafka.security_protocol"), _wrong_listener("SSL", "PLAINTEXT")
