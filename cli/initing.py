@@ -124,8 +124,9 @@ def _samples(kafka: Mapping[str, str], given: Given, files: Sequence[Path], most
                 raise RollguardError(f"--topic {role}={name}: no sample is called so. Expected: one of {', '.join(known)}.{hint}", code="usage")
         return samples, source
     quiet_client_logs()
-    samples = kafka_samples(_kafka_of(kafka), named_topics, most)
-    return samples, f"the newest {most} records, at most, of each of {len(samples)} {'topic' if len(samples) == 1 else 'topics'}"
+    samples, left_out = kafka_samples(_kafka_of(kafka), named_topics, most)
+    more = f" ({left_out} more were not looked at: name yours with --topic)" if left_out else ""
+    return samples, f"the newest {most} records, at most, of each of {len(samples)} {'topic' if len(samples) == 1 else 'topics'}{more}"
 
 
 def _kafka_of(kafka: Mapping[str, str]) -> Kafka:

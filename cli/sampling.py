@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from rollguard.config import Kafka, RollguardError, near_match
-from rollguard.config.inference import ROLES, Sample
+from rollguard.config.inference import ROLES, Sample, topic_score
 from rollguard.replay import EventFile, stem_of
 from rollguard.streams.kafka import Access, KafkaError, RecordSeen, Topics, newest_records
 
@@ -73,7 +73,7 @@ def file_samples(files: Sequence[Path], most: int) -> list[Sample]:
     return found
 
 
-def kafka_samples(kafka: Kafka, wanted: Mapping[str, str], most: int) -> list[Sample]:
+def kafka_samples(kafka: Kafka, wanted: Mapping[str, str], most: int) -> tuple[list[Sample], int]:
     """Read the newest records of topics; joins no group, commits nothing, creates nothing.
 
     Parameters
@@ -83,6 +83,12 @@ def kafka_samples(kafka: Kafka, wanted: Mapping[str, str], most: int) -> list[Sa
         Topics that were named, by role.
     most : int
         Records of each topic.
+
+    Returns
+    -------
+    samples : list of Sample
+    left_out : int
+        Topics that were not looked at, since there are too many.
 
     Raises
     ------
@@ -94,7 +100,7 @@ def kafka_samples(kafka: Kafka, wanted: Mapping[str, str], most: int) -> list[Sa
     return asyncio.run(_kafka_samples(kafka, wanted, most))
 
 
-async def _kafka_samples(kafka: Kafka, wanted: Mapping[str, str], most: int) -> list[Sample]:
+async def _kafka_samples(kafka: Kafka, wanted: Mapping[str, str], most: int) -> tuple[list[Sample], int]:
     access = Access(kafka)
     async with Topics.of(access) as topics:
         there = await topics.names()
@@ -104,9 +110,10 @@ async def _kafka_samples(kafka: Kafka, wanted: Mapping[str, str], most: int) -> 
             near = near_match(name, others)
             hint = f" Did you mean '{near}'?" if near else ""
             raise RollguardError(f"--topic {role}={name}: there is no such topic, or it may not be seen.{hint}", code="usage")
-    looked = {name: others[name] for name in sorted(others, key=lambda each: (each not in wanted.values(), each))[:MOST_TOPICS]}
+    order = sorted(others, key=lambda each: (each not in wanted.values(), -max(topic_score(each, role) for role in ROLES), each))
+    looked = {name: others[name] for name in order[:MOST_TOPICS]}
     read = await newest_records(access, looked, most)
-    return [_sample(name, _lines_of(name, read[name], wanted)) for name in sorted(read)]
+    return [_sample(name, _lines_of(name, read[name], wanted)) for name in sorted(read)], len(others) - len(looked)
 
 
 def _lines_of(name: str, read: list[RecordSeen] | KafkaError, wanted: Mapping[str, str]) -> list[bytes]:

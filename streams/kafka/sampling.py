@@ -62,6 +62,9 @@ async def newest_records(access: Access, partitions: Mapping[str, int], most: in
         If the brokers are away.
     """
     found: dict[str, list[RecordSeen] | KafkaError] = {}
+    if not partitions:
+        # aiokafka raises CancelledError out of a consumer that is stopped before its tasks have begun.
+        return found
     consumer = access.consumer(auto_offset_reset="earliest", fetch_max_wait_ms=100)
     async with access.started(consumer):
         for topic, n in sorted(partitions.items()):

@@ -96,7 +96,7 @@ def test_a_machine_reads_what_was_inferred(rollguard: Rollguard) -> None:
         ),
         ((*SAMPLES, "--topic", "orders=shop.ordrs", "--yes"), "Did you mean 'shop.orders'?"),
         ((*SAMPLES, "--topic", "ordrs=shop.orders", "--yes"), "Did you mean 'orders'?"),
-        ((*SAMPLES, "--field", "orders.regoin=market", "--yes"), "Did you mean 'orders.region'?"),
+        ((*SAMPLES, "--field", "orders.regionn=market", "--yes"), "Did you mean 'orders.region'?"),
         ((*SAMPLES, "--bootstrap", "127.0.0.1:1"), "means nothing with --bootstrap"),
         (("--sample", "notes.txt"), "no form that is known"),
         (("--sample", "gone.jsonl", "--yes"), "it is not there"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import logging
 import re
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -71,12 +72,12 @@ class Shop:
             "sasl_plain_password": password,
         }
 
-    def own(self, prefix: str, *, partitions: int = 1, **configs: str) -> None:
+    def own(self, prefix: str, *, partitions: int = 1, configs: Mapping[str, str] | None = None) -> None:
         """Use own topics of another prefix, whose log of signals is set up otherwise."""
         for each in own_topics(Kafka(prefix=prefix)):
             if each.name not in self.broker.topics():
                 changed_too = each.name.endswith(".signals")
-                more = {key.replace("_", "."): value for key, value in configs.items()} if changed_too else {}
+                more = {key.replace("_", "."): value for key, value in (configs or {}).items()} if changed_too else {}
                 self.broker.create_topic(each.name, partitions if changed_too else 1, each.configs | more)
         self.config["kafka"]["prefix"] = prefix
 
@@ -235,7 +236,7 @@ def _without_offset(event: dict[str, Any], _: int) -> None:
 
 
 def _own(**configs: str) -> Callable[[Shop], None]:
-    return lambda shop: shop.own(fresh_names().prefix, **configs)
+    return lambda shop: shop.own(fresh_names().prefix, configs=configs)
 
 
 def _in_two(shop: Shop) -> None:
@@ -361,8 +362,8 @@ MISTAKES = (
     Planted(
         "a metric of no source",
         "metrics.orders.source",
-        ("there is no source 'oders'", "Did you mean 'orders'?"),
-        _set("metrics", "orders", "source", to="oders"),
+        ("there is no source 'orderss'", "Did you mean 'orders'?"),
+        _set("metrics", "orders", "source", to="orderss"),
     ),
     Planted(
         "a password in the config itself",
@@ -442,20 +443,20 @@ MISTAKES = (
     Planted(
         "a field's name wrong",
         "sources.orders.fields.service",
-        ("has no field 'servce'", "Did you mean 'service'?"),
-        _set("sources", "orders", "fields", "service", to="servce"),
+        ("has no field 'servicee'", "Did you mean 'service'?"),
+        _set("sources", "orders", "fields", "service", to="servicee"),
     ),
     Planted(
         "a field that may be absent, its name wrong",
         "sources.orders.fields.version",
-        ("has 'versoin'", "Did you mean 'version'?"),
-        _set("sources", "orders", "fields", "version", to="versoin"),
+        ("has 'versiion'", "Did you mean 'version'?"),
+        _set("sources", "orders", "fields", "version", to="versiion"),
     ),
     Planted(
         "a `where` that no record meets",
         "sources.orders.where",
         ("is meant by its `where`", "service is checkout"),
-        _set("sources", "orders", "where", to={"service": ["checkuot"]}),
+        _set("sources", "orders", "where", to={"service": ["checkoutt"]}),
     ),
     Planted(
         "seconds declared as milliseconds", "sources.orders.epoch", ("it looks like seconds", "set `epoch: s`"), lambda shop: shop.with_orders("s", _in_seconds)
@@ -517,8 +518,12 @@ def test_the_shop_that_mistakes_are_planted_into_works(shop: Shop, capsys: pytes
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[each.what.replace(" ", "-") for each in MISTAKES])
-def test_a_planted_mistake_is_found_and_its_place_and_its_cure_are_said(mistake: Planted, shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_planted_mistake_is_found_and_its_place_and_its_cure_are_said(
+    mistake: Planted, shop: Shop, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     mistake.plant(shop)
+    caplog.clear()
+    caplog.set_level(logging.DEBUG)
     done = shop.check(capsys)
     assert done.code in {1, 2}, done.out
     lines = [line for line in (done.out if done.code == 1 else done.err).splitlines() if done.code == 2 or line.startswith("mend ")]
@@ -530,7 +535,7 @@ def test_a_planted_mistake_is_found_and_its_place_and_its_cure_are_said(mistake:
     if found[1].endswith("shop.yaml"):
         written = (shop.folder / "shop.yaml").read_text().splitlines()[int(found[2]) - 1]
         assert re.sub(r"\[\d+\]$", "", mistake.key).rpartition(".")[2] in written or "[" in mistake.key
-    assert not any(secret in done.out + done.err for secret in SECRETS)
+    assert not any(secret in done.out + done.err + caplog.text for secret in SECRETS)
 
 
 def test_each_mistake_is_found_alone(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
