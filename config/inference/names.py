@@ -51,7 +51,7 @@ def name_score(way: Sequence[str], ours: str) -> float:
     Examples
     --------
     >>> name_score(["regionCode"], "region"), name_score(["service", "name"], "service"), name_score(["amount"], "region")
-    (0.99, 0.99, 0.0)
+    (0.99, 1.0, 0.0)
     """
     known = FIELD_NAMES[ours]
     candidates = [tokens(way[-1])]
