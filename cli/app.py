@@ -14,6 +14,7 @@ from rollguard.cli.comparing import compare
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
 from rollguard.cli.gating import gate
+from rollguard.cli.initing import init
 from rollguard.cli.interrupts import interrupts_never_lost
 from rollguard.cli.ledger import ledger
 from rollguard.cli.listing import incidents
@@ -64,6 +65,7 @@ app.command(name="check")(check)
 app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
 app.command(name="simulate")(simulate)
+app.command(name="init")(init)
 app.command(name="worker")(worker)
 app.command(name="produce")(produce)
 app.add_typer(incidents)

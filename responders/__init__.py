@@ -8,6 +8,7 @@ from rollguard.responders.records import Link, MovedError, Page, PageError, Page
 from rollguard.responders.switch import KillSwitch
 from rollguard.responders.targets import make_target
 from rollguard.responders.telling import Notice, page_of
+from rollguard.responders.trying import try_pager, try_target
 
 __all__ = [
     "Carrier",
@@ -30,4 +31,6 @@ __all__ = [
     "make_pager",
     "make_target",
     "page_of",
+    "try_pager",
+    "try_target",
 ]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from rollguard.store.errors import StoreError
 
-__all__ = ["downgrade", "migrate", "schema_of"]
+__all__ = ["downgrade", "migrate", "refuse_newer", "schema_of"]
 
 #: A number that means "Rollguard changes its schema" to PostgreSQL; any other would do.
 _LOCK = 0x726F6C6C67756172
@@ -33,6 +33,32 @@ def schema_of(connection: Connection, where: str) -> str | None:
         # Ours is one line of steps: two at once is a table in which a bit is flipped.
         raise StoreError(where, f"its schema stands at {len(steps)} steps at once, so it is damaged", "Restore it from a backup")
     return steps[0] if steps else None
+
+
+def refuse_newer(connection: Connection, where: str) -> str | None:
+    """Give the step that the database stands at, unless it is one that this version does not know; None: it is empty. Changes nothing.
+
+    Raises
+    ------
+    StoreError
+        If it is newer.
+    """
+    config = Config()
+    config.set_main_option("script_location", "rollguard.store:migrations")
+    return _known_step(config, connection, where)[0]
+
+
+def _known_step(config: Config, connection: Connection, where: str) -> tuple[str | None, list[str]]:
+    """The step that the database stands at, and all that are known, the newest first."""
+    known = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
+    current = schema_of(connection, where)
+    if current is not None and current not in known:
+        raise StoreError(
+            where,
+            f"its schema is {current}, newer than any that this version knows (up to {known[0]})",
+            "Nothing was changed. Run the newer version, or let that one go back first (`downgrade`)",
+        )
+    return current, known
 
 
 def migrate(connection: Connection, where: str) -> None:
@@ -66,14 +92,7 @@ def _step(connection: Connection, where: str, *, to: str | None) -> None:
         config = Config()
         config.set_main_option("script_location", "rollguard.store:migrations")
         config.attributes["connection"] = connection
-        known = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
-        current = schema_of(connection, where)
-        if current is not None and current not in known:
-            raise StoreError(
-                where,
-                f"its schema is {current}, newer than any that this version knows (up to {known[0]})",
-                "Nothing was changed. Run the newer version, or let that one go back first (`downgrade`)",
-            )
+        current, known = _known_step(config, connection, where)
         if to is None:
             command.upgrade(config, "head")
         elif current is not None and to in known and known.index(to) >= known.index(current):

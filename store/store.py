@@ -113,6 +113,17 @@ class Store:
         with self._reading() as connection:
             return schema.schema_of(connection, self.where)
 
+    def refuse_newer(self) -> str | None:
+        """As `schema`, and refuses a database of a newer version; changes nothing.
+
+        Raises
+        ------
+        StoreError
+            If it is newer.
+        """
+        with self._reading() as connection:
+            return schema.refuse_newer(connection, self.where)
+
     def claim(self, stage: str, owner: str, now_ms: int, *, log: str = "") -> int:
         """Take a stage. Whoever held it is stale from now on, and what they wrote is complete: read `newest` after this.
 

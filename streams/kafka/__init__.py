@@ -4,6 +4,7 @@ from rollguard.streams.kafka.clients import LARGEST_RECORD, Access, BrokerSeen, 
 from rollguard.streams.kafka.errors import CLIENT_ERRORS, KafkaError, explained
 from rollguard.streams.kafka.log import KafkaLogs
 from rollguard.streams.kafka.records import Bounds, Logs, Outgoing
+from rollguard.streams.kafka.sampling import RecordSeen, newest_records
 from rollguard.streams.kafka.secrets import SecretError, find_secret
 from rollguard.streams.kafka.shell import LostError, Reader, Shell, Work, Works
 from rollguard.streams.kafka.topics import Difference, OwnTopics, Topic, Topics, TopicSeen, differences, own_topics, source_topics
@@ -22,6 +23,7 @@ __all__ = [
     "Outgoing",
     "OwnTopics",
     "Reader",
+    "RecordSeen",
     "SecretError",
     "Shell",
     "Topic",
@@ -33,6 +35,7 @@ __all__ = [
     "explained",
     "find_secret",
     "group_of",
+    "newest_records",
     "own_topics",
     "pauses",
     "quiet_client_logs",
