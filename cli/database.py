@@ -13,8 +13,7 @@ from rich.console import Console
 from rollguard.cli.bar import progress_bar
 from rollguard.cli.working import ConfigToRun, UsageError, live_settings
 from rollguard.config import parse_duration
-from rollguard.service import cutoffs_of, open_store, swept
-from rollguard.service.stages import now_ms
+from rollguard.service import cutoffs_of, now_ms, open_store, swept
 from rollguard.store import Cutoffs, Pruned
 
 __all__ = ["database"]

@@ -141,6 +141,11 @@ class Filler:
         place = source, partition
         self._lanes[place] = _lane(self._settings, place, Origin(offset=offset, whole=False))
 
+    def passed(self, source: str, partition: int, offset: int) -> None:
+        """Take that there is no record before an offset but those that were taken: a topic may have been compacted."""
+        lane = self._lanes[source, partition]
+        lane.next = max(lane.next, offset)
+
     def stretch(self, source: str, partition: int, end: int) -> Stretch:
         """Give the records of a partition from the next one on."""
         topic = self._settings.sources[source].topic

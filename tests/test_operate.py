@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rollguard.store import Store
+from rollguard.store import LedgerRow, Store
 from tests.cli.terminal import said
 from tests.service.test_restoring import DUMP, RESTORE
 from tests.store.rows import T0, a_batch
@@ -31,6 +31,7 @@ def test_every_command_of_the_page_works(monkeypatch: pytest.MonkeyPatch, capsys
     Path("shop.yaml").write_text("environment: production\n", encoding="utf-8")
     with closing(Store.open("sqlite:///rollguard.db")) as store:
         store.migrate()
+        store.append([LedgerRow(at_ms=1, kind="note", body=b"{}") for _ in range(3)])
         store.record("desk", store.claim("desk", "host-a", T0), a_batch(0, 9), T0)
     told: dict[str, str] = {}
     for words in commands():
@@ -46,7 +47,8 @@ def test_every_command_of_the_page_works(monkeypatch: pytest.MonkeyPatch, capsys
     assert told["database prune -c shop.yaml --older-than 90d"] == (
         "deleted: 0 lines of timelines, 0 rows of the outbox, 0 incidents, 0 versions, 0 entries of the ledger\n"
     )
-    assert "9 entries of the ledger" in told["database prune -c shop.yaml --older-than 400d --ledger"] or T0 > 0
+    with closing(Store.open("sqlite:///rollguard.db")) as store:
+        assert store.ledger()[0].seq > 3
     assert "as they were written" in told["ledger verify -c shop.yaml"]
     with closing(Store.open("sqlite:///backup.db")) as copy:
         assert [row.incident_id for row in copy.incidents(is_open=True)] == ["inc-1"]

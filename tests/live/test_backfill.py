@@ -105,17 +105,18 @@ def test_a_changed_metric_is_watched_at_once_as_if_it_had_always_been(broker: Br
         store = open_store(new.settings)
         until(lambda: [each.stage for each in store.owners()] == ["detect/0"], "the backfill is let go once the worker has kept the stage")
         store.close()
-    expected = replayed(new.settings, shop)
+    settings = new.settings
+    expected = replayed(settings, shop)
     ticks = [each for each in found if isinstance(each, Tick)]
     # Not one bucket was left out between the backfill, the old worker and the new one.
     firsts = {tick.bucket for tick in ticks}
-    assert min(firsts) * new.settings.bucket_ms <= first_ms
-    assert firsts >= set(range(min(firsts), last_ms // new.settings.bucket_ms))
+    assert min(firsts) * settings.bucket_ms <= first_ms
+    assert firsts >= set(range(min(firsts), last_ms // settings.bucket_ms))
     for metric in ("errors", "orders", "promised_minutes"):
         mine, theirs = accounts(ticks, metric), accounts(expected, metric)
-        compared = [bucket for bucket in mine if bucket * new.settings.bucket_ms < last_ms]
+        compared = [bucket for bucket in mine if bucket * settings.bucket_ms < last_ms]
         assert len(compared) > 100
         for bucket in compared:
             assert_same(mine[bucket], theirs[bucket])
     signals = [each for each in found if isinstance(each, Signal) and each.series.metric == "errors"]
-    assert any(each.kind == "left" and each.bucket * new.settings.bucket_ms >= shop.onset_ms for each in signals)
+    assert any(each.kind == "left" and each.bucket * settings.bucket_ms >= shop.onset_ms for each in signals)

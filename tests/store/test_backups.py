@@ -86,5 +86,3 @@ def test_of_postgresql_the_command_is_named(postgres_ready: str) -> None:
         store.backup(Path("copy.dump"))
     assert "copy.dump" in str(caught.value)
     assert pg_ctl() is not None
-
-

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, MetaData, Table, func, select, text
 
 from rollguard.store import Batch, Store, StoreError
 from tests.store.conftest import NEWEST, Another
@@ -16,6 +16,20 @@ from tests.store.rows import T0, a_line, a_page, a_rollback, an_incident, everyt
 
 #: Rows as version 0.1.0 left them at the first schema: an open incident that was paged and rolled back, and one that waits to be paged.
 DUMP = Path(__file__).parent / "older" / "schema-0001.json"
+
+
+def reflected(connection: Connection, table: str) -> Table:
+    """A table as it is in the database, whatever this version knows of it."""
+    return Table(table, MetaData(), autoload_with=connection)
+
+
+def rows_of(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of the tables that the dump has."""
+    with store._reading() as connection:
+        return {
+            table: sorted((tuple(row) for row in connection.execute(select(reflected(connection, table)))), key=repr)
+            for table in json.loads(DUMP.read_text(encoding="utf-8"))
+        }
 
 
 def restore(store: Store) -> None:
@@ -26,11 +40,11 @@ def restore(store: Store) -> None:
         for table, rows in tables.items():
             for row in rows:
                 values = {name: base64.b64decode(value["base64"]) if isinstance(value, dict) else value for name, value in row.items()}
-                names = ", ".join(values)
-                connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in values)})"), values)
+                connection.execute(reflected(connection, table).insert().values(**values))
         if connection.dialect.name == "postgresql":
             for table in ("timeline", "outbox"):
-                connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'seq'), (SELECT max(seq) FROM {table}))"))
+                last = connection.execute(select(func.max(reflected(connection, table).c.seq))).scalar_one()
+                connection.execute(select(func.setval(func.pg_get_serial_sequence(table, "seq"), last)))
 
 
 @pytest.fixture
@@ -73,14 +87,11 @@ def test_an_incident_that_was_open_goes_on_under_the_newest_schema(older: Store)
 
 
 def test_back_at_the_older_schema_every_row_is_as_it_was(older: Store) -> None:
-    with older._reading() as connection:
-        before = {table: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {table}"))), key=repr) for table in json.loads(DUMP.read_text())}
+    before = rows_of(older)
     older.migrate()
     older.raise_flag("kill", "on", T0)
     older.downgrade("0001")
-    with older._reading() as connection:
-        after = {table: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {table}"))), key=repr) for table in before}
-    assert after == before
+    assert rows_of(older) == before
     assert older.schema() == "0001"
     older.migrate()
     assert older.incidents(is_open=True)[0].incident_id == "inc-1"
@@ -90,6 +101,6 @@ def test_back_at_the_older_schema_every_row_is_as_it_was(older: Store) -> None:
 def test_an_older_version_refuses_a_newer_schema_and_says_what_to_do(store: Store) -> None:
     with store._writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreError, match="Nothing was changed. Run the newer version, or let that one go back first"):
+    with pytest.raises(StoreError, match=r"Nothing was changed\. Run the newer version, or let that one go back first"):
         store.migrate()
     assert store.schema() == "9999"

@@ -233,7 +233,7 @@ def test_a_source_that_was_taken_out_of_the_settings_holds_nothing_back() -> Non
     merger = Merger(settings_of("sources: {deliveries: null}\nmetrics: {promised_minutes: null, actual_minutes: null}"))
     for source in ("orders", "errors", "deliveries"):
         merger.feed(Partitions(source=source, count=1))
-    one = {(4, 0, ("a", "eu", "1"), 0): 1}
+    one: dict[Cell, int] = {(4, 0, ("a", "eu", "1"), 0): 1}
     closed = fed(merger, [block_of((source, 0), 0, 9, one if source == "orders" else None) for source in ("deliveries", "orders", "errors")])
     # From here on the log never hears of it again.
     closed += fed(merger, [block_of((source, 0), 9, 12) for source in ("orders", "errors")])

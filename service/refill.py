@@ -389,11 +389,13 @@ class _Run:
                 reached = filler.frontier(source, partition)
                 if stretch.first >= end or (reached is not None and reached >= frontier):
                     break
-                for records in self.stretches.read(TopicPartition(stretch.topic, partition), stretch.first, min(stretch.first + MOST, end)):
+                until = min(stretch.first + MOST, end)
+                for records in self.stretches.read(TopicPartition(stretch.topic, partition), stretch.first, until):
                     block = take(filler, source, partition, records)
                     self._read(len(records))
                     if block is not None:
                         self._feed(block)
+                filler.passed(source, partition, until)
 
     def _read(self, count: int) -> None:
         self.records += count
