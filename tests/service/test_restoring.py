@@ -15,7 +15,7 @@ from rollguard.incidents import LogCodec
 from rollguard.service import DeskWorks
 from rollguard.store import Store
 from tests.incidents import scenes
-from tests.servers.postgres import a_database, pg_ctl, postgres_server
+from tests.servers.postgres import a_database, pg_tool, postgres_server
 from tests.service.simulated import Cluster, SimulatedLogs, SimulatedReader, run
 
 __all__ = ["postgres_server"]
@@ -54,18 +54,16 @@ def restored(store: Store, address: str, tmp_path: Path, server: str | None) -> 
         store.backup(copy)
         yield [f"sqlite:///{copy}"]
         return
-    program = pg_ctl()
-    assert program is not None
     file = tmp_path / "backup.dump"
-    ran(program.parent, DUMP.format(file=file, address=address))
+    ran(DUMP.format(file=file, address=address))
     with a_database(server) as other:
-        ran(program.parent, RESTORE.format(file=file, address=other))
+        ran(RESTORE.format(file=file, address=other))
         yield [other]
 
 
-def ran(folder: Path, command: str) -> None:
+def ran(command: str) -> None:
     words = command.split()
-    done = subprocess.run([str(folder / words[0]), *words[1:]], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(pg_tool(words[0])), *words[1:]], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 
