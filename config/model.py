@@ -334,6 +334,24 @@ class Store(Section):
     """So often a stage keeps its state, in milliseconds; after a crash it reads the log again from there."""
 
 
+#: What the logs hold may be read again, and must find what came of it.
+SHORTEST_MS = 40 * DAY_MS
+RetentionSpan = Annotated[LongSpan, Field(ge=SHORTEST_MS)]
+
+
+class Retention(Section):
+    """How long the database keeps what is over, in milliseconds; nothing of an open incident ever goes. Null: for ever."""
+
+    incidents_ms: RetentionSpan | None = Field(default=400 * DAY_MS, alias="incidents")
+    """Closed incidents with their timeline and their rollbacks, since they closed."""
+    outbox_ms: RetentionSpan | None = Field(default=90 * DAY_MS, alias="outbox")
+    """Pages and advice, since they were sent or given up."""
+    releases_ms: RetentionSpan | None = Field(default=180 * DAY_MS, alias="releases")
+    """What the gate knows of a version, since it last learnt of it."""
+    ledger_ms: RetentionSpan | None = Field(default=None, alias="ledger")
+    """Entries of the ledger; what is left stays verifiable."""
+
+
 class Http(Section):
     """The worker's own routes: /metrics, /healthz, /readyz."""
 
@@ -372,6 +390,7 @@ class Settings(Section):
     respond: Respond = Respond()
     kafka: Kafka = Kafka()
     store: Store = Store()
+    retention: Retention = Retention()
     http: Http = Http()
 
     def service(self, name: str | None) -> ServiceRules:

@@ -29,8 +29,9 @@ from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
 from rollguard.service.signals import to_signals
 from rollguard.service.stages import StageService, now_ms
+from rollguard.service.sweeping import Sweeper
 from rollguard.store import LedgerRow, Store
-from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
+from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Stretches, Topics, Works, find_secret, group_of, own_topics, retrying
 
 __all__ = ["Part", "open_store", "run_worker", "tune_memory"]
 
@@ -83,8 +84,8 @@ def tune_memory() -> None:
     gc.set_threshold(*COLLECT)
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the database that the settings name, brought to the newest schema.
+def open_store(settings: Settings, *, migrate: bool = True) -> Store:
+    """Open the database that the settings name, brought to the newest schema unless told otherwise.
 
     Raises
     ------
@@ -95,7 +96,8 @@ def open_store(settings: Settings) -> Store:
     """
     told = settings.store
     store = Store.open(told.url, password=None if told.password is None else find_secret(told.password, "store.password"))
-    store.migrate()
+    if migrate:
+        store.migrate()
     return store
 
 
@@ -128,10 +130,11 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     owner = f"{socket.gethostname()}/{os.getpid()}"
     own = own_topics(settings.kafka)
     metrics = Metrics(settings)
+    stretches = Stretches(access)
     topics = tuple(sorted({source.topic for source in settings.sources.values()}))
     known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
         "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
-        "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms)),
+        "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms, stretches=stretches)),
         "desk": ((own.signals.name,), 500, lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
     }
     stages = [
@@ -157,6 +160,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             owner=owner,
         )
         services.append(responder)
+    services += [Sweeper(settings, store, stage) for stage in stages if stage.name == "desk"]
     if settings.http.port:
 
         def troubles() -> dict[str, str]:

@@ -9,17 +9,20 @@ import msgspec
 __all__ = [
     "Anchor",
     "Batch",
+    "Cutoffs",
     "Flag",
     "Flaw",
     "IncidentRow",
     "Kept",
     "LedgerEntry",
     "LedgerRow",
+    "Mention",
     "OutboxKind",
     "OutboxRow",
     "OutboxState",
     "Outcome",
     "Owner",
+    "Pruned",
     "Recorded",
     "TimelineRow",
 ]
@@ -316,3 +319,45 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     outbox: int
     ledger: int
     skipped: int
+
+
+class Cutoffs(msgspec.Struct, frozen=True, kw_only=True):
+    """Moments before which what is over may go, in epoch ms; None: it stays for ever.
+
+    Attributes
+    ----------
+    incidents_ms : int or None
+        Of incidents that have closed, with their timeline and their rollbacks.
+    outbox_ms : int or None
+        Of pages and advice that were sent or given up.
+    ledger_ms : int or None
+    releases_ms : int or None
+        Of what the gate knows of versions.
+    """
+
+    incidents_ms: int | None = None
+    outbox_ms: int | None = None
+    ledger_ms: int | None = None
+    releases_ms: int | None = None
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows went, or would go."""
+
+    timeline: int = 0
+    outbox: int = 0
+    incidents: int = 0
+    releases: int = 0
+    ledger: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All together."""
+        return self.timeline + self.outbox + self.incidents + self.releases + self.ledger
+
+
+class Mention(msgspec.Struct, frozen=True, kw_only=True):
+    """A row in which a name stands: its table, and its id there."""
+
+    table: Literal["timeline", "incidents", "outbox", "ledger"]
+    row: str

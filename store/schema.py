@@ -12,7 +12,8 @@ from sqlalchemy import Connection, text
 
 from rollguard.store.errors import StoreError
 
-__all__ = ["downgrade", "migrate", "refuse_newer", "schema_of"]
+__all__ = ["downgrade", "migrate", "refuse_newer", "schema_of", "steps"]
+
 
 #: A number that means "Rollguard changes its schema" to PostgreSQL; any other would do.
 _LOCK = 0x726F6C6C67756172
@@ -43,9 +44,7 @@ def refuse_newer(connection: Connection, where: str) -> str | None:
     StoreError
         If it is newer.
     """
-    config = Config()
-    config.set_main_option("script_location", "rollguard.store:migrations")
-    return _known_step(config, connection, where)[0]
+    return _known_step(_config(), connection, where)[0]
 
 
 def _known_step(config: Config, connection: Connection, where: str) -> tuple[str | None, list[str]]:
@@ -56,9 +55,18 @@ def _known_step(config: Config, connection: Connection, where: str) -> tuple[str
         raise StoreError(
             where,
             f"its schema is {current}, newer than any that this version knows (up to {known[0]})",
-            "Nothing was changed. Run the newer version, or let that one go back first (`downgrade`)",
+            "Nothing was changed. Run the newer version, or let that one go back first (`rollguard database downgrade`)",
         )
     return current, known
+def steps() -> list[str]:
+    """Steps that this version knows, from the first to the newest."""
+    return [step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "rollguard.store:migrations")
+    return config
 
 
 def migrate(connection: Connection, where: str) -> None:
@@ -89,8 +97,7 @@ def _step(connection: Connection, where: str, *, to: str | None) -> None:
             # Several workers may start at once; a step may take longer than any statement usually may.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        config = Config()
-        config.set_main_option("script_location", "rollguard.store:migrations")
+        config = _config()
         config.attributes["connection"] = connection
         current, known = _known_step(config, connection, where)
         if to is None:

@@ -2,6 +2,7 @@
 
 from rollguard.streams.bins import bin_middle, bin_of
 from rollguard.streams.decode import Decoded, Decoder
+from rollguard.streams.filler import Filler, Origin, Stretch
 from rollguard.streams.ingest import Ingest
 from rollguard.streams.measure import Measure, Part, measures
 from rollguard.streams.merge import Merger
@@ -19,18 +20,21 @@ __all__ = [
     "DeadLetter",
     "Decoded",
     "Decoder",
+    "Filler",
     "Ingest",
     "IngestCounts",
     "Ingested",
     "Key",
     "Measure",
     "Merger",
+    "Origin",
     "Part",
     "Partitions",
     "Refusal",
     "Resume",
     "SnapshotError",
     "StateCodec",
+    "Stretch",
     "Vacant",
     "Why",
     "WireError",

@@ -7,6 +7,7 @@ from rollguard.streams.kafka.records import Bounds, Logs, Outgoing
 from rollguard.streams.kafka.sampling import RecordSeen, newest_records
 from rollguard.streams.kafka.secrets import SecretError, find_secret
 from rollguard.streams.kafka.shell import LostError, Reader, Shell, Work, Works
+from rollguard.streams.kafka.stretches import Stretches
 from rollguard.streams.kafka.topics import Difference, OwnTopics, Topic, Topics, TopicSeen, differences, own_topics, source_topics
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "RecordSeen",
     "SecretError",
     "Shell",
+    "Stretches",
     "Topic",
     "TopicSeen",
     "Topics",
