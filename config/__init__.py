@@ -8,6 +8,7 @@ from rollguard.config.layers import Layer, default_text, load, load_layers, read
 from rollguard.config.model import (
     Accept,
     Baseline,
+    Blind,
     Budget,
     Changes,
     Epoch,
@@ -15,6 +16,7 @@ from rollguard.config.model import (
     Http,
     Kafka,
     Labels,
+    Logs,
     Metric,
     Mode,
     Model,
@@ -36,6 +38,7 @@ from rollguard.config.values import Kind, Worse
 __all__ = [
     "Accept",
     "Baseline",
+    "Blind",
     "Budget",
     "Changes",
     "ConfigError",
@@ -48,6 +51,7 @@ __all__ = [
     "Kind",
     "Labels",
     "Layer",
+    "Logs",
     "Metric",
     "Mistake",
     "Mode",

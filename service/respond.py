@@ -17,6 +17,7 @@ from rollguard.service.changes import Append
 from rollguard.service.notices import LOG
 from rollguard.service.signals import to_signals
 from rollguard.service.stages import now_ms
+from rollguard.service.watch import Watch
 from rollguard.store import Store
 from rollguard.streams.kafka import find_secret, pauses
 
@@ -94,12 +95,25 @@ class RespondService(Service):
         Appends to our topics, so that the desk learns what became of a rollback.
     owner : str
         Who we are; another name after each start.
+    watch : Watch, optional
+        Knows whether pages wait for too long: then nobody outside is told that all is well.
     """
 
     mundane_level = "debug"
 
-    def __init__(self, settings: Settings, store: Store, *, pagers: Mapping[str, Pager], targets: Mapping[str, Target], append: Append, owner: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        pagers: Mapping[str, Pager],
+        targets: Mapping[str, Target],
+        append: Append,
+        owner: str,
+        watch: Watch | None = None,
+    ) -> None:
         self.pagers = pagers
+        self.watch = watch
         self.targets = targets
         taken_by = f"{owner}/{os.urandom(4).hex()}"
         self.carrier = Carrier(store, settings.respond, pagers, now_ms, taken_by)
@@ -123,7 +137,8 @@ class RespondService(Service):
                     remembered = True
                 taken = await self.carrier.once()
                 # After what was due: a carrier that stands still tells nobody that all is well.
-                if self.heartbeat is not None:
+                stuck = self.watch is not None and self.watch.outbox_is_stuck
+                if self.heartbeat is not None and not stuck:
                     await self.heartbeat.beat(now_ms())
                 if now_ms() - renewed_ms >= RENEW_MS:
                     renewed_ms = now_ms()

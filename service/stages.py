@@ -14,7 +14,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from mode import Service
 
 from rollguard.config import RollguardError
-from rollguard.streams.kafka import Access, KafkaLogs, Logs, Shell, Topics, Work, Works, group_of, pauses
+from rollguard.streams.kafka import CLIENT_ERRORS, Access, KafkaLogs, Logs, Shell, Topics, Work, Works, group_of, pauses
 
 __all__ = ["StageService", "now_ms"]
 
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 #: Brokers that are away are told good-bye no longer than this.
 LEAVE_S = 10.0
+#: Between two looks at where the logs end, in seconds.
+MEASURE_S = 5.0
 
 
 def now_ms() -> int:
@@ -81,6 +83,11 @@ class StageService(Service):
         self.shell: Shell[Any] | None = None
         #: What keeps it from running now.
         self.trouble: str | None = None
+        #: Where each partition ends, as the brokers last said.
+        self.ends: Mapping[TopicPartition, int] = {}
+        #: When it last came round.
+        self.cycled_ms: int | None = None
+        self._consumer: Any = None
         self._away = asyncio.Event()
         super().__init__()
 
@@ -88,6 +95,33 @@ class StageService(Service):
     def ready(self) -> bool:
         """Whether it is a member of its group and nothing is wrong."""
         return self.shell is not None and self.trouble is None
+
+    @property
+    def open(self) -> Mapping[TopicPartition, Work[Any]]:
+        """The works that this worker has now, by partition."""
+        return {} if self.shell is None else dict(self.shell.open)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a partition of it is ours."""
+        return self.shell is not None and bool(self.shell.mine)
+
+    @Service.task
+    async def _measure(self) -> None:
+        """Ask now and then where the logs end."""
+        while not self.should_stop:
+            self.ends = await self._asked_ends()
+            await self.sleep(MEASURE_S)
+
+    async def _asked_ends(self) -> Mapping[TopicPartition, int]:
+        """Ask where the logs end that are read here; empty: nobody says."""
+        if self._consumer is None or not (partitions := list(self.open)):
+            return {}
+        try:
+            found: Mapping[TopicPartition, int] = await asyncio.wait_for(self._consumer.end_offsets(partitions), MEASURE_S)
+        except CLIENT_ERRORS:
+            return {}
+        return found
 
     @Service.task
     async def _run(self) -> None:
@@ -126,13 +160,15 @@ class StageService(Service):
             logs = KafkaLogs(access, consumer, producer, admin, group)
             self.shell = Shell(consumer, self.works(logs), now_ms=now_ms, most_records=self.most_records, on_cycle=self._cycle)
             stack.callback(self._gone)
+            self._consumer = consumer
             consumer.subscribe(self.topics, listener=_Rebalances(self.shell, self.name))
             await self.shell.run()
 
     def _gone(self) -> None:
-        self.shell = None
+        self.shell, self._consumer, self.ends = None, None, {}
 
     def _cycle(self, works: Mapping[TopicPartition, Work[Any]]) -> None:
+        self.cycled_ms = now_ms()
         if self.trouble is not None:
             log.info("stage_goes_on", stage=self.name)
             self.trouble = None

@@ -22,6 +22,7 @@ from rollguard.service.commands import CommandRefusedError, checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.gating import ask_gate
+from rollguard.service.gauges import Gauges
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
@@ -29,6 +30,7 @@ from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
 from rollguard.service.signals import to_signals
 from rollguard.service.stages import StageService, now_ms
+from rollguard.service.watch import Watch, WatchService
 from rollguard.store import LedgerRow, Store
 from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
 
@@ -128,6 +130,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     owner = f"{socket.gethostname()}/{os.getpid()}"
     own = own_topics(settings.kafka)
     metrics = Metrics(settings)
+    telling = pagers_of(settings) if "respond" in parts else {}
     topics = tuple(sorted({source.topic for source in settings.sources.values()}))
     known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
         "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
@@ -140,13 +143,23 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         if name in parts
     ]
     appender = _Appender(access)
+    desk = next((stage for stage in stages if stage.name == "desk"), None)
+    watch = Watch(
+        settings,
+        store,
+        reach=access.reach,
+        pagers=telling or None,
+        has_desk=lambda: None if desk is None else desk.holds,
+        now_ms=now_ms,
+    )
+    metrics.registry.register(Gauges(settings, stages, watch, now_ms))
 
     async def remembered(said: dict[str, str]) -> None:
         """Remember that somebody wanted something they may not."""
         kind = "change.refused" if said["source"] == settings.changes.source else "command.refused"
         await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind=kind, body=msgspec.json.encode(said))])
 
-    services: list[Service] = [*stages, appender]
+    services: list[Service] = [*stages, appender, WatchService(watch, telling)]
     if "respond" in parts:
         responder = RespondService(
             settings,
@@ -155,12 +168,13 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             targets={name: target_of(settings, name) for name in settings.respond.targets},
             append=appender.append,
             owner=owner,
+            watch=watch,
         )
         services.append(responder)
     if settings.http.port:
 
         def troubles() -> dict[str, str]:
-            return {stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}
+            return {**{stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}, **watch.troubles}
 
         subscribed = {name: pager.webhook_secret for name, pager in settings.respond.pagers.items() if pager.webhook_secret is not None}
         subscriptions = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]

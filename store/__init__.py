@@ -6,6 +6,7 @@ from rollguard.store.records import (
     Batch,
     Flag,
     Flaw,
+    Glance,
     IncidentRow,
     Kept,
     LedgerEntry,
@@ -17,6 +18,7 @@ from rollguard.store.records import (
     Owner,
     Recorded,
     TimelineRow,
+    Undelivered,
 )
 from rollguard.store.store import Store
 
@@ -26,6 +28,7 @@ __all__ = [
     "DamagedError",
     "Flag",
     "Flaw",
+    "Glance",
     "IncidentRow",
     "Kept",
     "LedgerEntry",
@@ -42,4 +45,5 @@ __all__ = [
     "Store",
     "StoreError",
     "TimelineRow",
+    "Undelivered",
 ]

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 
-from rollguard.store import batches, flags, journal, ledger, outbox, schema, snapshots, stages
+from rollguard.store import batches, flags, glance, journal, ledger, outbox, schema, snapshots, stages
 from rollguard.store.engine import WRITES, open_engine, translated
 from rollguard.store.records import (
     Anchor,
     Batch,
     Flag,
     Flaw,
+    Glance,
     IncidentRow,
     Kept,
     LedgerEntry,
@@ -326,6 +327,16 @@ class Store:
         """What was said last under a name; None: nothing ever was."""
         with self._reading() as connection:
             return flags.read(connection, name)
+
+    def exchange_flag(self, name: str, before: str | None, value: str, now_ms: int) -> bool:
+        """Say what is so if what was said last is still `before` (None: nothing was); of several who try at once, one is told True."""
+        with self._writing() as connection:
+            return flags.exchange(connection, Flag(name=name, value=value, at_ms=now_ms), before)
+
+    def glance(self, flag_names: Collection[str] = ()) -> Glance:
+        """See how things stand, in one transaction that changes nothing: for whoever watches over Rollguard itself."""
+        with self._reading() as connection:
+            return glance.glance(connection, flag_names)
 
     def append(self, rows: Iterable[LedgerRow]) -> int:
         """Add rows to the ledger, and return the number of its last entry."""

@@ -120,6 +120,11 @@ class Shell(Generic[Out]):
         self._over = asyncio.Event()
 
     @property
+    def mine(self) -> frozenset[TopicPartition]:
+        """Partitions that are ours, also those that are still to be restored."""
+        return frozenset(self._open) | self._wanted
+
+    @property
     def open(self) -> Mapping[TopicPartition, Work[Out]]:
         """The works by partition."""
         return self._open
