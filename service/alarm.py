@@ -87,15 +87,17 @@ class Alarm:
         """What a receiver knows it by."""
         return f"rollguard/{self.settings.kafka.group}/blind/{self.reason}"
 
-    async def look(self, blind: Blindness | None, flag: Flag | None, *, database: bool, avoid: Collection[str] = (), mute: bool = False) -> None:
+    async def look(self, blind: Blindness | None, flag: Flag | None, *, well: bool, database: bool, avoid: Collection[str] = (), mute: bool = False) -> None:
         """Take what a look found, and tell what is to be told.
 
         Parameters
         ----------
         blind : Blindness or None
-            None: all is well.
+            None: it is not, or not for long enough.
         flag : Flag or None
             What the database says was told.
+        well : bool
+            All is surely well.
         database : bool
             It answers; else nobody can be asked who tells.
         avoid : collection of str
@@ -108,7 +110,7 @@ class Alarm:
             # What was told while the database was away, it does not know.
             self.told = max(known, self.told, key=lambda each: each.at_ms)
         before, now_ms = self.told, self.now_ms()
-        self._well = 0 if blind is not None else self._well + 1
+        self._well = self._well + 1 if well else 0
         taken = before.phase in {"telling", "ending"} and now_ms - before.at_ms < LEASE_MS
         if taken or mute:
             return

@@ -8,7 +8,7 @@ import msgspec
 
 from rollguard.config import Settings, format_duration, rfc3339
 
-__all__ = ["REASONS", "Blindness", "Reason", "Seen", "blindness_of"]
+__all__ = ["REASONS", "Blindness", "Reason", "Seen", "blindness_of", "seeing"]
 
 Reason = Literal["brokers", "changes", "database", "frontier", "outbox"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -78,7 +78,8 @@ def blindness_of(seen: Seen, settings: Settings) -> dict[Reason, Blindness | Non
     Returns
     -------
     dict
-        None: all is well in this regard. A reason that cannot be judged now is left out: without the database nobody knows of frontiers and outbox.
+        None: it is not blind for this reason, or not for long enough; see `seeing`. A reason that cannot be judged now is left out: without the
+        database nobody knows of frontiers and outbox.
     """
     blind, now_ms = settings.blind, seen.now_ms
     found: dict[Reason, Blindness | None] = {
@@ -95,6 +96,28 @@ def blindness_of(seen: Seen, settings: Settings) -> dict[Reason, Blindness | Non
     found["changes"] = _lasting(changed_ms, now_ms, settings.changes.quiet_ms, _changes(settings))
     found["outbox"] = _lasting(seen.waiting_ms, now_ms, blind.outbox_ms, _outbox(seen))
     return found
+
+
+def seeing(seen: Seen, settings: Settings) -> frozenset[Reason]:
+    """Say in which regard all is surely well: who has just started, and has not been blind for long, must not tell that it is over."""
+    found: set[Reason] = set()
+    if seen.brokers_since_ms is None:
+        found.add("brokers")
+    if seen.database_since_ms is not None:
+        return frozenset(found)
+    found.add("database")
+    limit_ms = None if settings.blind.frontier_ms is None else settings.blind.frontier_ms + settings.bucket_ms
+    if _within(seen.moved_ms, seen.now_ms, limit_ms):
+        found.add("frontier")
+    if _within(seen.changed_ms, seen.now_ms, settings.changes.quiet_ms):
+        found.add("changes")
+    if seen.waiting_ms is None or _within(seen.waiting_ms, seen.now_ms, settings.blind.outbox_ms):
+        found.add("outbox")
+    return frozenset(found)
+
+
+def _within(at_ms: int | None, now_ms: int, limit_ms: int | None) -> bool:
+    return limit_ms is None or (at_ms is not None and now_ms - at_ms < limit_ms)
 
 
 Text = tuple[str, tuple[str, ...]]

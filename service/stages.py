@@ -32,15 +32,14 @@ def now_ms() -> int:
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
-    def __init__(self, shell: Shell[Any], name: str) -> None:
+    def __init__(self, shell: Shell[Any]) -> None:
         self._shell = shell
-        self._name = name
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         await self._shell.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        log.info("partitions_assigned", stage=self._name, partitions=[f"{each.topic}[{each.partition}]" for each in sorted(assigned)])
+        log.info("partitions_assigned", partitions=[f"{each.topic}[{each.partition}]" for each in sorted(assigned)])
         self._shell.assigned(assigned)
 
 
@@ -125,6 +124,8 @@ class StageService(Service):
 
     @Service.task
     async def _run(self) -> None:
+        # Of every line that is logged in its course.
+        structlog.contextvars.bind_contextvars(stage=self.name)
         waits = pauses()
         while not self.should_stop:
             try:
@@ -132,7 +133,7 @@ class StageService(Service):
                 waits = pauses()
             except RollguardError as error:
                 if str(error) != self.trouble:
-                    log.error("stage_stands_still", stage=self.name, error=str(error))  # noqa: TRY400 - the text says it all
+                    log.error("stage_stands_still", error=str(error))  # noqa: TRY400 - the text says it all
                 self.trouble = str(error)
                 # What waiting does not mend, a person may: a topic, a permission, a password.
                 await self.sleep(next(waits))
@@ -154,14 +155,15 @@ class StageService(Service):
             await topics.require(self.topics)
             if (refused := await topics.may_join(group)) is not None:
                 raise refused
-            consumer = await stack.enter_async_context(access.started(access.consumer(group=group, auto_offset_reset="earliest")))
             producer = await stack.enter_async_context(access.started(access.producer()))
             admin = await stack.enter_async_context(access.started(access.admin()))
+            # The last, so that it is the first to be closed: it leaves the group, for which others wait.
+            consumer = await stack.enter_async_context(access.started(access.consumer(group=group, auto_offset_reset="earliest")))
             logs = KafkaLogs(access, consumer, producer, admin, group)
             self.shell = Shell(consumer, self.works(logs), now_ms=now_ms, most_records=self.most_records, on_cycle=self._cycle)
             stack.callback(self._gone)
             self._consumer = consumer
-            consumer.subscribe(self.topics, listener=_Rebalances(self.shell, self.name))
+            consumer.subscribe(self.topics, listener=_Rebalances(self.shell))
             await self.shell.run()
 
     def _gone(self) -> None:
@@ -170,7 +172,7 @@ class StageService(Service):
     def _cycle(self, works: Mapping[TopicPartition, Work[Any]]) -> None:
         self.cycled_ms = now_ms()
         if self.trouble is not None:
-            log.info("stage_goes_on", stage=self.name)
+            log.info("stage_goes_on")
             self.trouble = None
         if self.on_cycle is not None:
             self.on_cycle(self.name, works)

@@ -12,7 +12,7 @@ from mode import Service
 from rollguard.config import RollguardError, Settings
 from rollguard.responders import Executor, Notice, Pager
 from rollguard.service.alarm import Alarm
-from rollguard.service.blindness import REASONS, Blindness, Reason, Seen, blindness_of
+from rollguard.service.blindness import REASONS, Blindness, Reason, Seen, blindness_of, seeing
 from rollguard.store import Flag, Glance, Store, StoreError
 
 __all__ = ["CHANGES", "Watch", "WatchService"]
@@ -80,6 +80,12 @@ class Watch:
         """Whether pages wait for longer than they may."""
         return self.blind.get("outbox") is not None
 
+    async def go_on(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
     async def look(self) -> None:
         """Look once, and tell what is to be told."""
         (glance, database_problem), brokers_problem = await asyncio.gather(self._database(), self._brokers())
@@ -114,7 +120,8 @@ class Watch:
         if reason == "frontier" and blind is not None and not mute:
             mute = await self._told_by_desk()
         avoid = self.seen.waiting_for if reason == "outbox" else ()
-        await alarm.look(blind, flags.get(alarm.flag), database=database, avoid=avoid, mute=mute)
+        well = reason in seeing(self.seen, self.settings)
+        await alarm.look(blind, flags.get(alarm.flag), well=well, database=database, avoid=avoid, mute=mute)
 
     async def _told_by_desk(self) -> bool:
         """Whether the desk has had somebody paged itself that time stands still, which has surely arrived."""

@@ -4,7 +4,7 @@ from rollguard.streams.kafka.clients import LARGEST_RECORD, Access, BrokerSeen, 
 from rollguard.streams.kafka.errors import CLIENT_ERRORS, KafkaError, explained
 from rollguard.streams.kafka.log import KafkaLogs
 from rollguard.streams.kafka.records import Bounds, Logs, Outgoing
-from rollguard.streams.kafka.secrets import SecretError, find_secret
+from rollguard.streams.kafka.secrets import SecretError, find_secret, found_secrets
 from rollguard.streams.kafka.shell import LostError, Reader, Shell, Work, Works
 from rollguard.streams.kafka.topics import Difference, OwnTopics, Topic, Topics, TopicSeen, differences, own_topics, source_topics
 
@@ -32,6 +32,7 @@ __all__ = [
     "differences",
     "explained",
     "find_secret",
+    "found_secrets",
     "group_of",
     "own_topics",
     "pauses",
