@@ -65,6 +65,11 @@ def restored_s(worker: Process, stage: str, since_s: float) -> float:
     return max((each for each in found if each >= since_s), default=float("nan"))
 
 
+def n_restored(worker: Process, since_s: float) -> int:
+    """Partitions of ingest that a worker has restored since a moment."""
+    return sum(line["event"] == "partition_restored" and line.get("stage") == "ingest" and at_s(line) >= since_s for line in lines_of(worker))
+
+
 def moved_s(service: Service, other: Process, stages: list[str], since_s: float) -> dict[str, float]:
     """When a worker first moved the frontier of each stage that it took over."""
     found: dict[str, float] = {}
@@ -81,6 +86,7 @@ def moved_s(service: Service, other: Process, stages: list[str], since_s: float)
         time.sleep(LOOK_S)
     if "ingest" in stages:
         # What is in the log of blocks since the other has the partitions, it has written.
+        until(lambda: n_restored(other, since_s) >= PARTITIONS * len(SOURCES), "all partitions restored", 120.0)
         taken_s = restored_s(other, "ingest", since_s)
         until(lambda: any(record.timestamp / 1000 > taken_s for record in service.read(service.topic("blocks"))[-200:]), "a block")
         found["ingest"] = min(record.timestamp / 1000 for record in service.read(service.topic("blocks")) if record.timestamp / 1000 > taken_s)

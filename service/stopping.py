@@ -24,6 +24,7 @@ class Graceful(mode.Worker):
     By itself mode stops one service after another, in the order in which they stand.
     """
 
+    mundane_level = "debug"
     #: What ends first, what ends after it, and so on; the rest after them all.
     waves: Sequence[Sequence[Service]] = ()
     #: A signal has come.
