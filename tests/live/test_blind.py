@@ -62,7 +62,7 @@ def test_brokers_that_stop_are_paged_past_a_pager_that_is_broken_and_end_by_them
     shop_topics(broker, names, partitions=1)
     with receiver() as (address, said), Service(broker, tmp_path, names, CONFIG.format(address=address)) as service:
         worker = service.ready()
-        key = f"rollguard/{names.group}/blind/brokers"
+        key = f"rollguard/{service.names.group}/blind/brokers"
         broker.stop()
         until(lambda: ("/oncall", "trigger", key) in said, "a page by the other pager", PATIENCE_S)
         assert worker.metric("rollguard_blind", reason="brokers") == 1
