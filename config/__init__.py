@@ -8,6 +8,7 @@ from rollguard.config.layers import Layer, default_text, load, load_layers, read
 from rollguard.config.model import (
     Accept,
     Baseline,
+    Blind,
     Budget,
     Calibration,
     Changes,
@@ -16,6 +17,7 @@ from rollguard.config.model import (
     Http,
     Kafka,
     Labels,
+    Logs,
     Metric,
     Mode,
     Model,
@@ -37,6 +39,7 @@ from rollguard.config.values import Kind, Worse
 __all__ = [
     "Accept",
     "Baseline",
+    "Blind",
     "Budget",
     "Calibration",
     "Changes",
@@ -50,6 +53,7 @@ __all__ = [
     "Kind",
     "Labels",
     "Layer",
+    "Logs",
     "Metric",
     "Mistake",
     "Mode",

@@ -360,6 +360,28 @@ class Http(Section):
     """0: none are served."""
 
 
+class Blind(Section):
+    """When Rollguard itself counts as blind, and somebody is paged about that; None: never."""
+
+    frontier_ms: LongSpan | None = Field(default=2 * MINUTE_MS, alias="frontier")
+    """No bucket has closed for so long beyond its own length, by the clock on the wall, in milliseconds."""
+    outbox_ms: LongSpan | None = Field(default=5 * MINUTE_MS, alias="outbox")
+    """A page has waited in the outbox for so long, in milliseconds."""
+    database_ms: LongSpan | None = Field(default=MINUTE_MS, alias="database")
+    """The database has not taken a write for so long, in milliseconds."""
+    brokers_ms: LongSpan | None = Field(default=MINUTE_MS, alias="brokers")
+    """No broker has answered for so long, in milliseconds."""
+
+
+class Logs(Section):
+    """What the worker writes to standard error."""
+
+    form: Literal["auto", "json", "text"] = "auto"
+    """Auto: text on a terminal, else JSON."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below it are left out."""
+
+
 class Settings(Section):
     """All that an operator wrote, checked; what was left out has its default."""
 
@@ -392,6 +414,8 @@ class Settings(Section):
     store: Store = Store()
     retention: Retention = Retention()
     http: Http = Http()
+    logs: Logs = Logs()
+    blind: Blind = Blind()
 
     def service(self, name: str | None) -> ServiceRules:
         """What holds for a service: its own where it names something, else what stands for all.

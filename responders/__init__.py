@@ -3,6 +3,7 @@
 from rollguard.responders.carrier import Carrier
 from rollguard.responders.executor import Executor, Intent
 from rollguard.responders.heartbeat import Heartbeat
+from rollguard.responders.mask import Mask
 from rollguard.responders.pagers import make_pager
 from rollguard.responders.records import Link, MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
 from rollguard.responders.switch import KillSwitch
@@ -17,6 +18,7 @@ __all__ = [
     "Intent",
     "KillSwitch",
     "Link",
+    "Mask",
     "MovedError",
     "Notice",
     "Page",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 import structlog
@@ -24,11 +26,44 @@ __all__ = ["DetectStage", "DetectWork", "DetectWorks"]
 
 log = structlog.get_logger()
 
+#: A bucket is in doubt when so large a share of its events came too late or was refused; the desk judges the same over some minutes.
+DOUBT_SHARE = 0.1
+
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     merger: bytes
     detect: bytes
     filler: bytes | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is told of a stage as metrics, by metric of the config.
+
+    Attributes
+    ----------
+    missing, uncertain, signals : Counter
+        Buckets of which nothing is known, buckets in doubt, and signals, since they were last taken.
+    series : dict of str to int
+        Series that are watched now.
+    """
+
+    missing: Counter[str] = field(default_factory=Counter)
+    uncertain: Counter[str] = field(default_factory=Counter)
+    signals: Counter[str] = field(default_factory=Counter)
+    series: dict[str, int] = field(default_factory=dict)
+
+    def take(self, told: Signal | Tick) -> None:
+        """Count what the stage told."""
+        if isinstance(told, Signal):
+            self.signals[told.series.metric] += 1
+            return
+        for account in told.accounts:
+            self.series[account.metric] = len(account.series)
+            if account.missing:
+                self.missing[account.metric] += 1
+            elif account.unsettled or account.doubtful > DOUBT_SHARE * (account.events + account.doubtful):
+                self.uncertain[account.metric] += 1
 
 
 class DetectStage:
@@ -144,6 +179,7 @@ class DetectWork:
         self.offset = offset
         self.codec = BlockCodec(works.settings)
         self.log_codec = LogCodec()
+        self.tally = Tally()
         self._kept_offset = kept
         self._kept_ms: int | None = None
         #: What a backfill found that nobody has told yet; None: the stage does not come from one.
@@ -172,7 +208,9 @@ class DetectWork:
                     raise
                 out.append(dead_letter(record, source="blocks", reason=error.code, detail=str(error)))
                 continue
-            out += [to_signals(each, self.log_codec) for each in found]
+            for each in found:
+                self.tally.take(each)
+                out.append(to_signals(each, self.log_codec))
         if stage.filler is not None and not stage.filler:
             stage.filler = None
             if self.works.stretches is not None:

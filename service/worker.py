@@ -6,15 +6,14 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
 from typing import Any
 
-import faust
-import mode
 import msgspec
 import structlog
 from mode import OneForOneSupervisor, Service
+from prometheus_client import CollectorRegistry
 
 from rollguard.config import Settings
 from rollguard.service.changes import Keys, faust_app
@@ -22,16 +21,20 @@ from rollguard.service.commands import CommandRefusedError, checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.gating import ask_gate
-from rollguard.service.http import HttpService, routes
+from rollguard.service.gauges import Gauges
+from rollguard.service.http import HttpService, routes, serve
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
 from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
 from rollguard.service.signals import to_signals
 from rollguard.service.stages import StageService, now_ms
+from rollguard.service.stopping import Graceful, GracefulFaust
 from rollguard.service.sweeping import Sweeper
+from rollguard.service.waiting import wait_for_topics
+from rollguard.service.watch import Watch, WatchService
 from rollguard.store import LedgerRow, Store
-from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Stretches, Topics, Works, find_secret, group_of, own_topics, retrying
+from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Stretches, Works, find_secret, group_of, own_topics
 
 __all__ = ["Part", "open_store", "run_worker", "tune_memory"]
 
@@ -101,14 +104,41 @@ def open_store(settings: Settings, *, migrate: bool = True) -> Store:
     return store
 
 
-async def _await_topics(access: Access, names: Sequence[str]) -> None:
-    """Wait until Kafka answers and every topic is there; each trouble is told once."""
+def _stages(
+    settings: Settings, access: Access, store: Store, owner: str, *, stretches: Stretches, parts: Collection[str], metrics: Metrics
+) -> list[StageService]:
+    """Make the stages that run here."""
+    own = own_topics(settings.kafka)
+    topics = tuple(sorted({source.topic for source in settings.sources.values()}))
+    known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
+        "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
+        "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms, stretches=stretches)),
+        "desk": ((own.signals.name,), 500, lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
+    }
+    return [
+        StageService(name, access, reads, works, most_records=most, on_cycle=metrics.cycle_over)
+        for name, (reads, most, works) in known.items()
+        if name in parts
+    ]
 
-    async def look() -> None:
-        async with Topics.of(access) as topics:
-            await topics.require(names)
 
-    await retrying(look, tell=lambda error: log.error("waiting_for_kafka", error=str(error)))
+def _meanwhile(settings: Settings, access: Access, store: Store, parts: Collection[str]) -> Callable[[Callable[[], str]], Awaitable[None]]:
+    """Make what is done while Kafka is waited for."""
+
+    async def meanwhile(trouble: Callable[[], str]) -> None:
+        """Watch, and answer, with clients of its own: those of the worker belong to its loop."""
+        own_pagers = pagers_of(settings) if "respond" in parts else {}
+        early = Watch(settings, store, reach=access.reach, pagers=own_pagers or None, has_desk=lambda: None, now_ms=now_ms)
+        registry = CollectorRegistry()
+        registry.register(Gauges(settings, (), early, now_ms))
+        answers = routes(registry, lambda: {"kafka": trouble(), **early.troubles}, lambda asked: ask_gate(store, settings, asked, now_ms()))
+        try:
+            await asyncio.gather(early.go_on(), serve(settings.http, answers))
+        finally:
+            for pager in own_pagers.values():
+                await pager.close()
+
+    return meanwhile
 
 
 def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None:
@@ -128,43 +158,46 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     access = Access(settings.kafka)
     store = open_store(settings)
     owner = f"{socket.gethostname()}/{os.getpid()}"
-    own = own_topics(settings.kafka)
     metrics = Metrics(settings)
+    telling = pagers_of(settings) if "respond" in parts else {}
     stretches = Stretches(access)
-    topics = tuple(sorted({source.topic for source in settings.sources.values()}))
-    known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
-        "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
-        "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms, stretches=stretches)),
-        "desk": ((own.signals.name,), 500, lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
-    }
-    stages = [
-        StageService(name, access, reads, works, most_records=most, on_cycle=metrics.cycle_over)
-        for name, (reads, most, works) in known.items()
-        if name in parts
-    ]
+    stages = _stages(settings, access, store, owner, stretches=stretches, parts=parts, metrics=metrics)
     appender = _Appender(access)
+    watch = Watch(
+        settings,
+        store,
+        reach=access.reach,
+        pagers=telling or None,
+        has_desk=lambda: next((stage.holds for stage in stages if stage.name == "desk"), None),
+        now_ms=now_ms,
+    )
+    metrics.registry.register(Gauges(settings, stages, watch, now_ms))
 
     async def remembered(said: dict[str, str]) -> None:
         """Remember that somebody wanted something they may not."""
         kind = "change.refused" if said["source"] == settings.changes.source else "command.refused"
         await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind=kind, body=msgspec.json.encode(said))])
 
-    services: list[Service] = [*stages, appender]
+    services: list[Service] = [*stages, WatchService(watch, telling)]
+    last: list[Service] = [appender]
     if "respond" in parts:
-        responder = RespondService(
-            settings,
-            store,
-            pagers=pagers_of(settings),
-            targets={name: target_of(settings, name) for name in settings.respond.targets},
-            append=appender.append,
-            owner=owner,
+        services.append(
+            RespondService(
+                settings,
+                store,
+                pagers=pagers_of(settings),
+                targets={name: target_of(settings, name) for name in settings.respond.targets},
+                append=appender.append,
+                owner=owner,
+                watch=watch,
+            )
         )
-        services.append(responder)
     services += [Sweeper(settings, store, stage) for stage in stages if stage.name == "desk"]
     if settings.http.port:
 
         def troubles() -> dict[str, str]:
-            return {stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}
+            leaving = {"worker": "it stops"} if worker.stopping else {}
+            return {**leaving, **{stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}, **watch.troubles}
 
         subscribed = {name: pager.webhook_secret for name, pager in settings.respond.pagers.items() if pager.webhook_secret is not None}
         subscriptions = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]
@@ -178,8 +211,8 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             if command is not None:
                 await appender.append([to_signals(command)])
 
-        app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if subscriptions else None)
-        services.append(HttpService(settings.http, app))
+        answers = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if subscriptions else None)
+        last.append(HttpService(settings.http, answers))
     log.info(
         "worker_starts",
         owner=owner,
@@ -189,7 +222,9 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         group=group_of(settings.kafka, "*"),
     )
     # Before Faust begins: it would create a topic that is missing, where brokers allow that, as they please.
-    asyncio.run(_await_topics(access, (*topics, settings.changes.topic, *(topic.name for topic in own))))
+    topics = sorted({source.topic for source in settings.sources.values()} | {settings.changes.topic, *(topic.name for topic in own_topics(settings.kafka))})
+    if not asyncio.run(wait_for_topics(access, topics, _meanwhile(settings, access, store, parts))):
+        raise SystemExit(0)
     tune_memory()
     changes = None if settings.changes.secret is None else find_secret(settings.changes.secret, "changes.secret")
     keys = Keys({name: checked_key(settings, name) for name in settings.respond.people}, changes)
@@ -197,10 +232,12 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     async def refused(letter: Outgoing) -> None:
         await remembered({name: text.decode("utf-8", "replace") for name, text in letter.headers})
 
+    services += last
     supervisor = OneForOneSupervisor(*services, max_restarts=10, over=60.0)
     how: dict[str, Any] = {"loglevel": "WARN", "override_logging": False, "redirect_stdouts": False, "quiet": True}
     # An app has clients of its own, also without an agent.
-    worker = (
-        faust.Worker(faust_app(settings, access, appender.append, keys, refused), supervisor, **how) if "changes" in parts else mode.Worker(supervisor, **how)
-    )
+    app = faust_app(settings, access, appender.append, keys, refused) if "changes" in parts else None
+    worker = Graceful(supervisor, **how) if app is None else GracefulFaust(app, supervisor, **how)
+    # What others wait to take over ends first, then what it appends with; that we are alive is said to the end.
+    worker.waves = [[*services[: len(services) - len(last)], *([] if app is None else [app])], [appender]]
     worker.execute_from_commandline()

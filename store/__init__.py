@@ -7,6 +7,7 @@ from rollguard.store.records import (
     Cutoffs,
     Flag,
     Flaw,
+    Glance,
     IncidentRow,
     Kept,
     LedgerEntry,
@@ -20,6 +21,7 @@ from rollguard.store.records import (
     Pruned,
     Recorded,
     TimelineRow,
+    Undelivered,
 )
 from rollguard.store.store import Store
 
@@ -30,6 +32,7 @@ __all__ = [
     "DamagedError",
     "Flag",
     "Flaw",
+    "Glance",
     "IncidentRow",
     "Kept",
     "LedgerEntry",
@@ -48,4 +51,5 @@ __all__ = [
     "Store",
     "StoreError",
     "TimelineRow",
+    "Undelivered",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,7 @@ __all__ = [
     "Cutoffs",
     "Flag",
     "Flaw",
+    "Glance",
     "IncidentRow",
     "Kept",
     "LedgerEntry",
@@ -25,6 +27,7 @@ __all__ = [
     "Pruned",
     "Recorded",
     "TimelineRow",
+    "Undelivered",
 ]
 
 OutboxKind = Literal["page", "rollback", "advice"]
@@ -361,3 +364,47 @@ class Mention(msgspec.Struct, frozen=True, kw_only=True):
 
     table: Literal["timeline", "incidents", "outbox", "ledger"]
     row: str
+
+
+class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
+    """A page or advice that nobody has taken from us yet.
+
+    Attributes
+    ----------
+    id, incident_id : str
+    at_ms : int
+        When it was decided, event time; of what was decided late long before it was written.
+    body : bytes
+    """
+
+    id: str
+    incident_id: str
+    at_ms: int
+    body: bytes
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """How things stand in the database.
+
+    Attributes
+    ----------
+    outbox : mapping of str to int
+        Rows by state; a state without rows is left out.
+    undelivered : tuple of Undelivered
+        The oldest ones, in the order they were written.
+    open_incidents : tuple of str
+        Their ids.
+    epochs : mapping of str to int
+        By stage, as `detect/0` or `desk`: how often it was claimed.
+    saved_ms : mapping of str to int
+        By stage, when its newest snapshot was made.
+    flags : mapping of str to Flag
+        Of those that were asked for and that something was said under.
+    """
+
+    outbox: Mapping[str, int]
+    undelivered: tuple[Undelivered, ...]
+    open_incidents: tuple[str, ...]
+    epochs: Mapping[str, int]
+    saved_ms: Mapping[str, int]
+    flags: Mapping[str, Flag]

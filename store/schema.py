@@ -58,6 +58,8 @@ def _known_step(config: Config, connection: Connection, where: str) -> tuple[str
             "Nothing was changed. Run the newer version, or let that one go back first (`rollguard database downgrade`)",
         )
     return current, known
+
+
 def steps() -> list[str]:
     """Steps that this version knows, from the first to the newest."""
     return [step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from rollguard.store import backups, batches, flags, forgetting, journal, ledger, outbox, pruning, schema, snapshots, stages
+from rollguard.store import backups, batches, flags, forgetting, glance, journal, ledger, outbox, pruning, schema, snapshots, stages
 from rollguard.store.engine import WRITES, open_engine, translated
 from rollguard.store.records import (
     Anchor,
@@ -16,6 +16,7 @@ from rollguard.store.records import (
     Cutoffs,
     Flag,
     Flaw,
+    Glance,
     IncidentRow,
     Kept,
     LedgerEntry,
@@ -402,6 +403,16 @@ class Store:
             If it is PostgreSQL, which has tools of its own, or the file cannot be written.
         """
         backups.backup(self._engine, path, self.where)
+
+    def exchange_flag(self, name: str, before: str | None, value: str, now_ms: int) -> bool:
+        """Say what is so if what was said last is still `before` (None: nothing was); of several who try at once, one is told True."""
+        with self._writing() as connection:
+            return flags.exchange(connection, Flag(name=name, value=value, at_ms=now_ms), before)
+
+    def glance(self, flag_names: Collection[str] = ()) -> Glance:
+        """See how things stand, in one transaction that changes nothing: for whoever watches over Rollguard itself."""
+        with self._reading() as connection:
+            return glance.glance(connection, flag_names)
 
     def append(self, rows: Iterable[LedgerRow]) -> int:
         """Add rows to the ledger, and return the number of its last entry."""

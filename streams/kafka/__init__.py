@@ -5,7 +5,7 @@ from rollguard.streams.kafka.errors import CLIENT_ERRORS, KafkaError, explained
 from rollguard.streams.kafka.log import KafkaLogs
 from rollguard.streams.kafka.records import Bounds, Logs, Outgoing
 from rollguard.streams.kafka.sampling import RecordSeen, newest_records
-from rollguard.streams.kafka.secrets import SecretError, find_secret
+from rollguard.streams.kafka.secrets import SecretError, find_secret, found_secrets
 from rollguard.streams.kafka.shell import LostError, Reader, Shell, Work, Works
 from rollguard.streams.kafka.stretches import Stretches
 from rollguard.streams.kafka.topics import Difference, OwnTopics, Topic, Topics, TopicSeen, differences, own_topics, source_topics
@@ -36,6 +36,7 @@ __all__ = [
     "differences",
     "explained",
     "find_secret",
+    "found_secrets",
     "group_of",
     "newest_records",
     "own_topics",
