@@ -1,5 +1,6 @@
 """Kafka at the edge of the house: clients, topics, and the shell that drives a stage. Never knows what a stage concludes."""
 
+from rollguard.streams.kafka.acls import Grant, Role, commands_of, grants
 from rollguard.streams.kafka.clients import LARGEST_RECORD, Access, BrokerSeen, group_of, pauses, quiet_client_logs, retrying
 from rollguard.streams.kafka.errors import CLIENT_ERRORS, KafkaError, explained
 from rollguard.streams.kafka.log import KafkaLogs
@@ -15,6 +16,7 @@ __all__ = [
     "Bounds",
     "BrokerSeen",
     "Difference",
+    "Grant",
     "KafkaError",
     "KafkaLogs",
     "Logs",
@@ -22,6 +24,7 @@ __all__ = [
     "Outgoing",
     "OwnTopics",
     "Reader",
+    "Role",
     "SecretError",
     "Shell",
     "Topic",
@@ -29,9 +32,11 @@ __all__ = [
     "Topics",
     "Work",
     "Works",
+    "commands_of",
     "differences",
     "explained",
     "find_secret",
+    "grants",
     "group_of",
     "own_topics",
     "pauses",
