@@ -301,6 +301,10 @@ def _code(text: str) -> str:
     return f"`{text}`".replace("|", "\\|") if text else ""
 
 
+def _line(row: Row) -> str:
+    return f"| `{row.key}` | {_cell(row.kind)} | {_code(row.default)} | {_code(row.example)} | {_cell(row.meaning)} |"
+
+
 def page() -> str:
     """The page, in Markdown."""
     found = rows()
@@ -313,12 +317,13 @@ def page() -> str:
         "they are: `env:NAME` of a variable, or `file:PATH`.",
         "",
     ]
-    for section in dict.fromkeys(each.key.split(".")[0].split("[")[0] for each in found):
-        inside = [each for each in found if re.split(r"[.\[]", each.key)[0] == section]
-        lines += [f"## {section}", "", f"{inside[0].meaning[:1].upper()}{inside[0].meaning[1:]}.", ""]
-        lines += ["| key | what may stand there | default | example | meaning |", "|---|---|---|---|---|"]
-        for each in inside:
-            lines.append(f"| `{each.key}` | {_cell(each.kind)} | {_code(each.default)} | {_code(each.example)} | {_cell(each.meaning)} |")
-        lines.append("")
+    head = ["| key | what may stand there | default | example | meaning |", "|---|---|---|---|---|"]
+    sections: dict[str, list[Row]] = {}
+    for each in found:
+        sections.setdefault(re.split(r"[.\[]", each.key)[0], []).append(each)
+    lines += ["## At the top", "", "Keys that stand by themselves.", "", *head, *(_line(inside[0]) for inside in sections.values() if len(inside) == 1), ""]
+    for section, inside in sections.items():
+        if len(inside) > 1:
+            lines += [f"## {section}", "", f"{inside[0].meaning[:1].upper()}{inside[0].meaning[1:]}.", "", *head, *map(_line, inside), ""]
     lines += ["## The shipped defaults", "", "`config/default.yaml`, which every config lies over:", "", "```yaml", default_text().rstrip(), "```", ""]
     return "\n".join(lines)

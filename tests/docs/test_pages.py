@@ -52,9 +52,9 @@ def test_each_call_of_rollguard_is_a_command_with_options_that_it_has(page: Page
 @pytest.mark.parametrize(
     ("call", "problem"),
     [
-        ("rollguard chek -c shop.yaml", "no command chek"),
+        ("rollguard chekk -c shop.yaml", "no command chekk"),
         ("rollguard check --life -c shop.yaml", "no option --life"),
-        ("rollguard incidents shwo inc-1", "no command shwo"),
+        ("rollguard incidents shov inc-1", "no command shov"),
         ("rollguard incidents show inc-1 --config shop.yaml --jsn | jq", "no option --jsn"),
         ("rollguard incidents show inc-1 -c shop.yaml | jq --raw", None),
         ("rollguard incidents …", None),
