@@ -86,7 +86,7 @@ class Shop:
 
     def _record(self, topic: str, at_s: float, service: str, country: str, more: dict[str, Any]) -> Record:
         name = self.chance.bytes(8).hex()
-        fields = {"uid": name, "occurred_at": stamp(at_s), "app": {"name": service, "release": self.live[service]}, "country": country}
+        fields = {"eventId": name, "occurred_at": stamp(at_s), "app": {"name": service, "release": self.live[service]}, "country": country}
         return topic, round(at_s * 1000), fields | more
 
 
@@ -137,7 +137,7 @@ async def write(producer: AIOKafkaProducer, records: list[Record]) -> None:
     """Write records with their own times, and wait until they are there."""
     sent = []
     for topic, at_ms, fields in records:
-        key = fields.get("uid", fields.get("service"))
+        key = fields.get("eventId", fields.get("service"))
         sent.append(await producer.send(topic, json.dumps(fields).encode(), key=key.encode(), timestamp_ms=at_ms))
         if len(sent) == IN_FLIGHT:
             await asyncio.gather(*sent)
