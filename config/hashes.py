@@ -12,7 +12,8 @@ def settings_hash(settings: Settings) -> str:
 
     The order of keys, comments, ways of writing (60s, 1m) and layers make no difference; neither does where things are (`kafka`, `store`,
     `http`), how long what is over is kept (`retention`), what the worker says of itself (`logs`, `blind`), what changes are signed with, an accepted level,
-    which acts at its own moment and changes nothing before it, nor what is done about an incident (`mode`, `services`, `calibration`, `policy`, `respond`), which holds from the next decision on.
+    which acts at its own moment and changes nothing before it, nor what is done about an incident (`mode`, `services`, `calibration`, `policy`,
+    `respond`), which holds from the next decision on.
 
     Parameters
     ----------

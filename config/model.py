@@ -54,7 +54,7 @@ class Budget(Section):
     false_pages: Annotated[Real, Field(gt=0)] = 1.0
     """Pages without a cause in `per_ms`, > 0."""
     per_ms: LongSpan = Field(default=30 * DAY_MS, alias="per")
-    """Milliseconds."""
+    """The time in which `false_pages` are counted, in milliseconds; the thresholds follow from both."""
     per_change: Annotated[Real, Field(gt=0, lt=1)] = 0.001
     """Chance, at most, that a change which did no harm is ever paged about."""
 
@@ -183,7 +183,9 @@ class Metric(Section):
     """What is measured from sources."""
 
     kind: Kind
+    """Count: events; sum: what a field adds up to; ratio: the events of one source among those of two; distribution: the shape of a field."""
     source: Name
+    """The source whose events are counted, or whose field is measured."""
     field: Name | None = None
     """What a sum or a distribution measures, by our name."""
     against: Name | None = None
@@ -220,6 +222,7 @@ class Service(Section):
     """What is set for one service alone."""
 
     mode: Mode | None = None
+    """How far Rollguard may go for it; None: as `mode` above says."""
     owner: Text | None = None
     """Who looks after it, as people call them; stands on its pages."""
     runbook: Url | None = None
@@ -267,6 +270,7 @@ class Policy(Section):
     max_rollbacks: Annotated[StrictInt, Field(ge=0, le=1_000)] = 3
     """Automatic rollbacks in `max_rollbacks_per_ms`, over all services."""
     max_rollbacks_per_ms: LongSpan = Field(default=DAY_MS, alias="max_rollbacks_per")
+    """The time in which `max_rollbacks` are counted, in milliseconds."""
     known_good_ms: Span = Field(default=HOUR_MS, alias="known_good")
     """A version is known good after so many milliseconds live without an incident."""
 
@@ -275,6 +279,7 @@ class Accept(Section):
     """A new level that an operator calls normal."""
 
     metric: Name
+    """The metric whose level it is."""
     labels: dict[Name, Text] = {}
     """Which series: none for all together, one watched label for its value alone, or all of them."""
     at_ms: Moment = Field(alias="at")
@@ -306,12 +311,16 @@ class Kafka(Section):
 
     bootstrap_servers: Addresses = ("127.0.0.1:9092",)
     client_id: Text = "rollguard"
+    """What the brokers' logs and quotas call this client."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_plain_username: Text | None = None
+    """Who logs in, with PLAIN and SCRAM."""
     sasl_plain_password: Secret | None = None
     sasl_kerberos_service_name: Text = "kafka"
+    """The brokers' name in Kerberos, with GSSAPI."""
     sasl_kerberos_domain_name: Text | None = None
+    """Their host in Kerberos, where it is another than that of the address."""
     ssl_context: SslContext = SslContext()
     group: Topic = "rollguard"
     """Consumer groups begin with it: one name for each Rollguard that reads the same topics."""
@@ -356,6 +365,7 @@ class Http(Section):
     """The worker's own routes: /metrics, /healthz, /readyz."""
 
     host: Text = "127.0.0.1"
+    """The address that it listens on; nobody from another machine reaches the loopback address."""
     port: Annotated[StrictInt, Field(ge=0, le=65_535)] = 6067
     """0: none are served."""
 

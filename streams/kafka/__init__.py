@@ -1,5 +1,6 @@
 """Kafka at the edge of the house: clients, topics, and the shell that drives a stage. Never knows what a stage concludes."""
 
+from rollguard.streams.kafka.acls import Grant, Role, commands_of, grants
 from rollguard.streams.kafka.clients import LARGEST_RECORD, Access, BrokerSeen, group_of, pauses, quiet_client_logs, retrying
 from rollguard.streams.kafka.errors import CLIENT_ERRORS, KafkaError, explained
 from rollguard.streams.kafka.log import KafkaLogs
@@ -17,6 +18,7 @@ __all__ = [
     "Bounds",
     "BrokerSeen",
     "Difference",
+    "Grant",
     "KafkaError",
     "KafkaLogs",
     "Logs",
@@ -25,6 +27,7 @@ __all__ = [
     "OwnTopics",
     "Reader",
     "RecordSeen",
+    "Role",
     "SecretError",
     "Shell",
     "Stretches",
@@ -33,10 +36,12 @@ __all__ = [
     "Topics",
     "Work",
     "Works",
+    "commands_of",
     "differences",
     "explained",
     "find_secret",
     "found_secrets",
+    "grants",
     "group_of",
     "newest_records",
     "own_topics",
