@@ -74,12 +74,14 @@ class Shop:
         before = History(self.world, start_ms, now_ms, self.asked.orders)
         before.order_ahead()
         for second_ms in range(start_ms, before.end_ms, 1000):
+            if self.over.is_set():
+                return
             await self._write_all(before.second(second_ms))
             if (second_ms - start_ms) % 600_000 == 0:
                 _say(f"past: {100 * (second_ms - start_ms) / max(1, now_ms - start_ms):.0f} %")
         # What happened while that was written.
         second_ms = before.end_ms
-        while second_ms < time.time_ns() // 1_000_000 - 1000:
+        while second_ms < time.time_ns() // 1_000_000 - 1000 and not self.over.is_set():
             await self._write_all(before.second(second_ms))
             second_ms += 1000
         await self.producer.flush()
