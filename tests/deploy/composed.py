@@ -108,18 +108,14 @@ class Natively:
     def words(self, name: str, words: Sequence[str]) -> list[str]:
         """A command line of a container's, as it is here."""
         mounts = self.mounts(name)
-        changed = []
-        for word in words:
-            for target, path in sorted(mounts.items(), key=lambda each: -len(each[0])):
-                word = re.sub(rf"(^|=){re.escape(target)}(?=/|$)", rf"\g<1>{path}", word)  # noqa: PLW2901 - one mount after another
-            changed.append(self.here(word))
+        changed = [self.here(_mounted(word, mounts)) for word in words]
         program, *rest = changed
         return [*self.programs.get(words[0], [program]), *rest]
 
     def environment(self, name: str) -> dict[str, str]:
         """Environment of a process; a proxy is for what is outside of this machine."""
         ours = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy") and key != "PYTHONSAFEPATH"}
-        return ours | {key: self.here(str(value)) for key, value in self.services[name].get("environment", {}).items()} | self.besides.get(name, {})
+        return ours | {key: self.here(str(value)) for key, value in self.services[name].get("environment", {}).items()} | dict(self.besides.get(name, {}))
 
     def start(self, name: str, words: Sequence[str] | None = None) -> None:
         """Start a service as soon as what it depends on allows it; `words`: what its image runs, where that is not ours."""
@@ -178,9 +174,14 @@ class Natively:
         if source.is_dir():
             shutil.copytree(source, target)
         elif source.suffix in {".yaml", ".yml"}:
-            text = self.here(source.read_text(encoding="utf-8"))
-            for each, path in mounts.items():
-                text = text.replace(each, str(path))
-            target.write_text(text, encoding="utf-8")
+            target.write_text(_mounted(self.here(source.read_text(encoding="utf-8")), mounts), encoding="utf-8")
         else:
             shutil.copy2(source, target)
+
+
+def _mounted(text: str, mounts: Mapping[str, Path]) -> str:
+    """Change the paths of a container that a text names; whole ones alone, the longest first, each once."""
+    if not mounts:
+        return text
+    either = "|".join(re.escape(each) for each in sorted(mounts, key=len, reverse=True))
+    return re.sub(rf"(?<![\w./-])(?:{either})(?![\w.-])", lambda found: str(mounts[found[0]]), text)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import msgspec
@@ -26,7 +26,6 @@ from tests.live.servers import HOST, JVM, NoServerError, free_ports, java, until
 from tests.servers import alertmanager as alertmanagers
 from tests.servers import postgres as databases
 
-pytestmark = pytest.mark.live_long
 Figure = Callable[[str], None]
 #: From the start of the shop: its past, the two minutes until it breaks, and what Rollguard needs to see it.
 FOUND_S = 1800.0
@@ -42,7 +41,7 @@ Configuration:
 """
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip at home; fail in CI."""
     if os.environ.get("CI") and os.environ.get("ROLLGUARD_SERVERS") != "some":
         pytest.fail(reason)
@@ -82,24 +81,24 @@ def password_asked(server: str, folder: Path, run: Natively) -> Iterator[None]:
         connection.execute("SELECT pg_reload_conf()")
 
 
+def found_programs() -> dict[str, list[str]]:
+    """Programs that the services run and this machine has, by the name that a container has for them."""
+    wanted = {name: shutil.which(name) for name in ("prometheus", "pg_isready", "wget")} | {"alertmanager": alertmanagers.program()}
+    if lacks := [name for name, path in wanted.items() if path is None]:
+        missing(f"no {', no '.join(lacks)}: `apt-get install prometheus prometheus-alertmanager postgresql wget`")
+    return {name: [path] for name, path in wanted.items() if path is not None}
+
+
 @contextmanager
 def whole(folder: Path) -> Iterator[tuple[Natively, dict[str, int]]]:
     """Everything of the file that this machine has, up and healthy."""
-    programs = {
-        "prometheus": shutil.which("prometheus"),
-        "alertmanager": alertmanagers.program(),
-        "pg_isready": shutil.which("pg_isready"),
-        "wget": shutil.which("wget"),
-    }
-    if lacks := [name for name, found in programs.items() if found is None]:
-        missing(f"no {', no '.join(lacks)}: `apt-get install prometheus prometheus-alertmanager postgresql wget`")
+    programs = found_programs()
     if databases.pg_ctl() is None:
         missing("no PostgreSQL: `apt-get install postgresql`")
     try:
         jvm = java().command("", [*JVM])
     except NoServerError as error:
         missing(f"no Kafka: {error}")
-        raise
     names = ("host", "inside", "controller", "alertmanager", "shop", "rollguard", "prometheus")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     data = Path(tempfile.mkdtemp(prefix="rollguard-postgres-"))
@@ -119,7 +118,7 @@ def whole(folder: Path) -> Iterator[tuple[Natively, dict[str, int]]]:
         }  # fmt: skip
         tools = {script: [*jvm, name] for script, name in TOOLS.items()}
         besides = {"postgres": {"PGPORT": database}}
-        run = Natively(folder, places, tools | {name: [str(found)] for name, found in programs.items()}, besides)
+        run = Natively(folder, places, tools | programs, besides)
         stack.callback(run.end)
         run.start("secrets")
         run.wait("secrets", "service_completed_successfully")
@@ -138,6 +137,26 @@ def asked(url: str) -> Any:
     return httpx.get(url, trust_env=False).raise_for_status().json()
 
 
+def test_prometheus_and_alertmanager_start_by_their_commands_and_the_rules_are_loaded(tmp_path: Path) -> None:
+    programs = found_programs()
+    prometheus, alertmanager = (f"{HOST}:{port}" for port in free_ports(2))
+    places = {"127.0.0.1:9090": prometheus, "alertmanager:9093": alertmanager, "127.0.0.1:9093": alertmanager, "rollguard:6067": f"{HOST}:1"}
+    run = Natively(tmp_path, places, programs, {})
+    try:
+        for name, address in (("alertmanager", alertmanager), ("prometheus", prometheus)):
+            run.start(name, [name, *run.services[name]["command"], f"--web.listen-address={address}"])
+        for name in ("alertmanager", "prometheus"):
+            run.wait(name, "service_healthy")
+        url = f"http://{prometheus}/api/v1"
+        assert [group["name"] for group in asked(f"{url}/rules")["data"]["groups"]] == ["rollguard"]
+        # No worker stands there: it is noticed, and Alertmanager is who would be told.
+        until(lambda: "RollguardGone" in str(asked(f"{url}/alerts")), "an alert that nobody watches")
+        until(lambda: alertmanager in str(asked(f"{url}/alertmanagers")["data"]["activeAlertmanagers"]), "Alertmanager, known to Prometheus")
+    finally:
+        run.end()
+
+
+@pytest.mark.live_long
 def test_from_nothing_to_a_page_and_a_rollback_by_the_commands_of_the_compose_file(tmp_path: Path, figure: Figure) -> None:
     with whole(tmp_path) as (run, ports):
         began_s = time.monotonic()

@@ -104,8 +104,10 @@ def test_each_alert_fires_when_it_should_and_none_while_all_is_well() -> None:
 
 def test_a_rule_that_is_broken_fails_its_case(tmp_path: Path) -> None:
     promtool = tool("promtool", "prometheus")
+    cases = YAML(typ="safe").load(CASES)
+    cases["tests"] = [case for case in cases["tests"] if case["name"] == "it says that it is blind"]
+    (tmp_path / CASES.name).write_text(json.dumps(cases), encoding="utf-8")
     (tmp_path / RULES.name).write_text(RULES.read_text(encoding="utf-8").replace("rollguard_blind) == 1", "rollguard_blind) == 2"), encoding="utf-8")
-    shutil.copy(CASES, tmp_path)
     done = subprocess.run([promtool, "test", "rules", str(tmp_path / CASES.name)], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "RollguardBlind" in done.stdout + done.stderr
@@ -144,7 +146,7 @@ def test_the_dashboard_draws_every_metric_and_each_panel_says_what_it_shows() ->
     (source,) = YAML(typ="safe").load(DEPLOY / "grafana" / "datasources.yml")["datasources"]
     numbers = [panel["id"] for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]]
     assert len(set(numbers)) == len(numbers)
-    places = set()
+    places: set[tuple[int, int]] = set()
     for panel in panels():
         assert panel["title"]
         assert panel["description"]
@@ -180,7 +182,7 @@ def test_the_configs_of_prometheus_and_alertmanager_are_well(tmp_path: Path) -> 
     text = (DEPLOY / "compose" / "prometheus.yml").read_text(encoding="utf-8")
     assert text.count("/etc/prometheus/rules/rollguard.rules.yml") == 1
     (tmp_path / "prometheus.yml").write_text(text.replace("/etc/prometheus/rules/rollguard.rules.yml", str(RULES)), encoding="utf-8")
-    assert "15 rules found" in run(promtool, "check", "config", tmp_path / "prometheus.yml")
+    assert f"{len(rules())} rules found" in run(promtool, "check", "config", tmp_path / "prometheus.yml")
 
 
 def test_systemd_finds_no_fault_in_the_unit_and_it_may_do_little(tmp_path: Path) -> None:
