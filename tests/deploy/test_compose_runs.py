@@ -186,4 +186,6 @@ def test_from_nothing_to_a_page_and_a_rollback_by_the_commands_of_the_compose_fi
         assert [group["name"] for group in asked(f"{prometheus}/rules")["data"]["groups"]] == ["rollguard"]
         found = asked(f"{prometheus}/query?query=max by (stage) (rollguard_frontier_timestamp_seconds)")["data"]["result"]
         assert {each["metric"]["stage"] for each in found} >= {"detect", "desk"}
+        # Nothing of ours writes where it stands: the root of its container is read-only.
+        assert [name for name in ("secrets", "topics", "shop", "rollguard") if list((tmp_path / f"{name}.cwd").iterdir())] == []
         assert [name for name, code in run.end().items() if code not in {0, 143, -15}] == []
