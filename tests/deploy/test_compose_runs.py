@@ -171,10 +171,12 @@ def test_from_nothing_to_a_page_and_a_rollback_by_the_commands_of_the_compose_fi
         try:
             until(lambda: "rollback.done" in [entry.kind for entry in store.ledger()], f"a rollback; it said:\n{run.said('rollguard')}", FOUND_S)
             figure(f"rolled back {time.monotonic() - began_s:.0f} s after Rollguard was healthy")
-            (incident,) = fold(msgspec.json.decode(row.line) for row in store.timeline())
+            told = fold(msgspec.json.decode(row.line) for row in store.timeline())
         finally:
             store.close()
-        assert (incident["verdict"], incident["suspects"][0]["service"], incident["suspects"][0]["version"]) == ("guilty", "promises", "2.0")
+        # Of the hours before a slow machine may have missed a stretch, which is told as a gap; blamed is this one change alone.
+        (incident,) = [each for each in told if each["verdict"] == "guilty"]
+        assert (incident["suspects"][0]["service"], incident["suspects"][0]["version"]) == ("promises", "2.0")
         shop = asked(f"http://{HOST}:{ports['shop']}/calls")
         assert shop["live"]["promises@eu-west"] == "1.0"
         assert len(shop["calls"]) == 1
