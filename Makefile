@@ -59,11 +59,16 @@ demo: setup
 
 # The extras that are locked and installed; `bench` brings pandas, and is installed by whoever measures.
 LOCKED := files postgres apprise docs dev
+# What the container has (Dockerfile), at the same versions.
+IMAGE := files postgres apprise
 
 # One lock for Python 3.11 and newer on every platform, without the address of any index.
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 $(LOCKED:%=--extra %) --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 $(IMAGE:%=--extra %) --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --constraint requirements.lock pyproject.toml deploy/container/build.in \
+		--output-file deploy/container/requirements.lock
 	@$(MAKE) --no-print-directory setup
 
 wheel-test: setup

@@ -104,11 +104,10 @@ def open_store(settings: Settings, *, migrate: bool = True) -> Store:
     return store
 
 
-def _stages(
-    settings: Settings, access: Access, store: Store, owner: str, *, stretches: Stretches, parts: Collection[str], metrics: Metrics
-) -> list[StageService]:
+def _stages(settings: Settings, access: Access, store: Store, owner: str, *, parts: Collection[str], metrics: Metrics) -> list[StageService]:
     """Make the stages that run here."""
     own = own_topics(settings.kafka)
+    stretches = Stretches(access)
     topics = tuple(sorted({source.topic for source in settings.sources.values()}))
     known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
         "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
@@ -160,8 +159,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     owner = f"{socket.gethostname()}/{os.getpid()}"
     metrics = Metrics(settings)
     telling = pagers_of(settings) if "respond" in parts else {}
-    stretches = Stretches(access)
-    stages = _stages(settings, access, store, owner, stretches=stretches, parts=parts, metrics=metrics)
+    stages = _stages(settings, access, store, owner, parts=parts, metrics=metrics)
     appender = _Appender(access)
     watch = Watch(
         settings,
