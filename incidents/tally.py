@@ -175,7 +175,7 @@ class Layout:
             found = [(t, account) for t, tick in enumerate(ticks) for account in tick.accounts if account.metric == metric and not account.missing]
             # A series that is known by now may not have been by then: buckets that knew as many go together.
             for n, some in _by_width(found).items():
-                at, accounts = [t for t, _ in some], [account for _, account in some]
+                at, accounts = np.array([t for t, _ in some]), [account for _, account in some]
                 here = rows < n
                 expected = _stacked([account.expected for account in accounts], n)
                 columns_of = (
