@@ -105,9 +105,9 @@ class Trial:
         later = [edge // bucket_ms for edge in edges] + [-(-edge // bucket_ms) for edge in edges]
         return min((bucket for bucket in later if bucket > self.next), default=1 << 60) - 1
 
-    def take(self, ticks: list[Tick], layout: Layout) -> None:
-        """Take some buckets for which a layout holds."""
-        nats = self.nats[None] + np.add.accumulate(layout.log_ratios(ticks, self.factors, self.before), axis=0)
+    def take(self, ticks: list[Tick], layout: Layout, coming: list[Tick]) -> None:
+        """Take some buckets for which a layout holds; `coming` are those that are known to follow, as far as it holds for them."""
+        nats = self.nats[None] + np.add.accumulate(layout.log_ratios(ticks, self.factors, self.before, coming), axis=0)
         self.nats = nats[-1]
         for tick, now in zip(ticks, nats.min(axis=2), strict=True):
             lower = now < self.low
