@@ -340,6 +340,9 @@ class RateBank(Bank):
     def accounts(self, observed: Floats, exposure: Floats) -> Accounts:
         """What the baseline expects of some buckets of the epoch under way; arguments as for `load`, zero where they are missing."""
         rate, scatter = self.rate.astype(np.float64), self.scatter.astype(np.float64)
+        if not self.odds and (self.factors < 1.0).all():
+            # Where only a fall hurts, what a surge brought on top is not missed when it is gone.
+            rate /= self.baseline.surge()
         expected = exposure * rate
         noise = scatter * (1.0 + rate) if self.odds else scatter
         return Accounts(observed, expected, expected * noise, self.error.astype(np.float64))
