@@ -120,8 +120,8 @@ class Grouping:
         # bincount adds one after the other; a product with a matrix of zeros and ones would not.
         if values.size <= _FLAT:
             flat = np.arange(len(values))[:, None] * len(self.rows) + self.inverse
-            found.flat = np.bincount(flat.ravel(), weights=values.ravel(), minlength=found.size)
-            return found
+            added: Floats = np.bincount(flat.ravel(), weights=values.ravel(), minlength=found.size).astype(np.float64)
+            return added.reshape(found.shape)
         for k, each in enumerate(values):
             found[k] = np.bincount(self.inverse, weights=each, minlength=len(self.rows))
         return found

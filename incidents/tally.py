@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +96,7 @@ class Layout:
         self._ahead: tuple[list[Tick], Floats] = ([], np.zeros(0))
         self._place: dict[int, int] = {}
 
-    def log_ratios(self, ticks: list[Tick], factors: Floats, before: Floats, coming: list[Tick]) -> Floats:
+    def log_ratios(self, ticks: list[Tick], factors: Floats, before: Floats, coming: Callable[[], list[Tick]]) -> Floats:
         """(n_buckets, n_cells, 2, n_factors) nats of some buckets; `before` is what `hurt_before` gave, the same in all calls.
 
         Of the ticks that are known to come they are worked out along with these: each bucket's stand for themselves, and many
@@ -105,7 +106,7 @@ class Layout:
         first = self._place.get(ticks[0].bucket, len(known))
         last = first + len(ticks)
         if last > len(known) or any(mine is not tick for mine, tick in zip(known[first:last], ticks, strict=True)):
-            known = [*ticks, *coming]
+            known = [*ticks, *coming()]
             nats = self._log_ratios(known, factors, before)
             self._ahead, self._place = (known, nats), {tick.bucket: at for at, tick in enumerate(known)}
             first, last = 0, len(ticks)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -136,7 +137,7 @@ class Trials:
             until = min(now, held.until)
             ticks = books.between(trial.next, until)
             if ticks and held.layout.reached:
-                trial.take(ticks, held.layout, self._foreseen(until, held.until))
+                trial.take(ticks, held.layout, partial(self._foreseen, until, held.until))
             trial.next = until + 1
 
     def _foreseen(self, since: int, until: int) -> list[Tick]:

@@ -169,10 +169,11 @@ class Reader:
         text = b"\n".join(good)
         # Python counts single bytes one find after the other, numpy many at once.
         octets = np.frombuffer(text, dtype=np.uint8)
-        quotes = np.flatnonzero(octets == ord('"'))
+        quotes = octets == ord('"')
+        n_quotes = int(np.count_nonzero(quotes))
         # A key or a text has two quotes at least: with no more of them than what was read has, nothing else stands in any line.
         most = present.total() + len(columns) * len(good)
-        if self._simple and len(quotes) <= 2 * most and len(quotes) == 2 * (present.total() + sum(map(_texts, columns))) and all_utf8(text):
+        if self._simple and n_quotes <= 2 * most and n_quotes == 2 * (present.total() + sum(map(_texts, columns))) and all_utf8(text):
             return {}
         # One bit is all that "{" and "[" differ in.
         flat = np.count_nonzero((octets & ~np.uint8(0x20)) == ord("[")) < len(good) + MAX_DEPTH or not any(map(many_brackets, good))
@@ -189,13 +190,14 @@ class Reader:
                 bad[at] = why
         return bad
 
-    def _none_twice(self, text: bytes, octets: npt.NDArray[np.uint8], quotes: Ints, present: Counter[str]) -> bool:
+    def _none_twice(self, text: bytes, octets: npt.NDArray[np.uint8], quotes: npt.NDArray[np.bool_], present: Counter[str]) -> bool:
         """Whether no key that is read stands in the text more often than it was read."""
         often: Callable[[bytes], int] = text.count
         if b"\\" not in text:
             # Without escapes two quotes are a text each. Of its length and its first letter there are as many at least as of it.
-            begins = quotes[::2]
-            alike = (quotes[1::2] - begins) * 256 + octets[begins + 1]
+            places = np.flatnonzero(quotes)
+            begins = places[::2]
+            alike = (places[1::2] - begins) * 256 + octets[begins + 1]
             return all(
                 np.count_nonzero(alike == (len(needle) - 1) * 256 + needle[1]) <= present[key] or often(needle) <= present[key] for key, needle in self._needles
             )
