@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 #: How often the number of a topic's partitions is asked for, and a partition without events looked at.
 COUNT_MS, LOOK_MS = 10_000, 1_000
+#: A partition counts as unread only after so many looks in vain: a single wait may be that of a reader who was busy, or stood still.
+LOOKS = 4
 #: Of a refused record so much is kept.
 MOST_BYTES = 256 * 1024
 NEVER_MS = -(2**62)
@@ -106,8 +108,11 @@ class IngestWork:
         self._counted_ms = self._looked_ms = NEVER_MS
         #: When something last came, or the partition was taken.
         self._came_ms: int | None = None
+        #: How long it has been waited for in vain since, as far as the reader did wait.
+        self._vain_ms = 0
         self._said: set[Partitions | Vacant] = set()
         self._to_commit = False
+        self._patience_ms = max(LOOK_MS, min(works.settings.sources[name].idle_ms for name in self.stages) // LOOKS)
 
     @property
     def counts(self) -> dict[str, IngestCounts]:
@@ -116,7 +121,7 @@ class IngestWork:
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> list[Outgoing]:
         """Count a batch of records."""
-        self._came_ms = now_ms
+        self._came_ms, self._vain_ms = now_ms, 0
         marks: list[BlockRecord] = []
         letters: list[Outgoing] = []
         offsets = np.fromiter((record.offset for record in records), dtype=np.int64, count=len(records))
@@ -148,10 +153,12 @@ class IngestWork:
                 if stage.frontier is None:
                     out += self._say(Partitions(source=name, count=self.partition.partition + 1, exact=False))
                     out += self._say(Vacant(source=name, partition=self.partition.partition, vacant=True))
-        if now_ms - self._looked_ms >= LOOK_MS:
+        if self._came_ms is None:
+            self._came_ms = now_ms
+        if (since_ms := now_ms - self._looked_ms) >= LOOK_MS:
+            if self._came_ms < now_ms:
+                self._vain_ms += min(since_ms, now_ms - self._came_ms, self._patience_ms)
             self._looked_ms = now_ms
-            if self._came_ms is None:
-                self._came_ms = now_ms
             out += await self._still(now_ms)
         return [self._outgoing(each) for each in out] or None
 
@@ -190,12 +197,15 @@ class IngestWork:
         if not idle and not slow:
             return []
         at_end = await self.works.logs.at_end(self.partition, self.offset)
-        if not idle and not at_end:
+        if not at_end:
+            # There is more: while it comes, however slowly, or its turn has not come, the others have to wait for it.
+            slow, idle = [], [each for each in idle if self._vain_ms >= self.works.settings.sources[each[0].source].idle_ms]
+        if not idle and not slow:
             return []
         # Only a member of the group may say that nothing came: a commit is refused to anyone else.
         await self._commit()
         blocks = [stage.silence(frontier) if at_end else stage.unread(frontier) for stage, frontier in idle]
-        blocks += [stage.clocked(frontier) for stage, frontier in slow if at_end]
+        blocks += [stage.clocked(frontier) for stage, frontier in slow]
         return [block for block in blocks if block is not None]
 
     def _move(self, stage: Ingest, clock: int | None) -> list[tuple[Ingest, int]]:

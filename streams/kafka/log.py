@@ -23,6 +23,8 @@ __all__ = ["KafkaLogs"]
 NO_MEMBER = (theirs.CommitFailedError, theirs.IllegalGenerationError, theirs.UnknownMemberIdError, theirs.RebalanceInProgressError, theirs.IllegalStateError)
 #: A read of a log's tail ends when nothing came for so long.
 STILL_MS = 10_000
+#: A partition whose leader is away keeps nobody waiting longer, in seconds: the other partitions are not read meanwhile.
+END_S = 2.0
 
 
 class KafkaLogs:
@@ -83,7 +85,7 @@ class KafkaLogs:
     async def at_end(self, partition: TopicPartition, offset: int) -> bool:
         """Ask whether nothing more is to be read; see `Logs`."""
         try:
-            end: int = (await self._consumer.end_offsets([partition]))[partition]
+            end: int = (await asyncio.wait_for(self._consumer.end_offsets([partition]), END_S))[partition]
             # Marks of transactions are passed over without a record.
             position: int = await self._consumer.position(partition)
             return max(offset, position) >= end

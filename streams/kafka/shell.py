@@ -62,7 +62,7 @@ class Work(Protocol[Out]):
         """Make what came out durable."""
 
     async def rest(self, now_ms: int) -> Out | None:
-        """Give what is to be written though no record came; called once a cycle."""
+        """Give what is to be written though no record came; called in each cycle in which the partition was read, also in vain."""
 
     async def acknowledge(self, now_ms: int, *, last: bool) -> None:
         """Say how far it has come, if it is time to; `last`: the partition is given away, so it is."""
@@ -115,6 +115,8 @@ class Shell(Generic[Out]):
         self._on_cycle = on_cycle
         self._open: dict[TopicPartition, Work[Out]] = {}
         self._wanted: set[TopicPartition] = set()
+        #: Partitions whose turn did not come, for the last batch was full before.
+        self._waiting: set[TopicPartition] = set()
         self._between = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._over = asyncio.Event()
@@ -160,7 +162,7 @@ class Shell(Generic[Out]):
                 # Not under the lock: it gives nothing before a rebalance is over, which waits for the lock.
                 batches = await self._read()
                 async with self._between:
-                    await self._cycle(batches)
+                    await self._cycle(batches, self._served(batches))
             await self.revoked(list(self._open))
         finally:
             self._over.set()
@@ -172,7 +174,9 @@ class Shell(Generic[Out]):
 
     async def _read(self) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """Give a batch; empty as soon as it is to stop, for others wait for the partitions."""
-        reading = asyncio.ensure_future(self._reader.getmany(timeout_ms=WAIT_MS, max_records=self._most_records))
+        # aiokafka gives out a partition's whole buffer before it looks at the next one's: who had no turn has the next one.
+        turn = sorted(self._waiting & self._open.keys())
+        reading = asyncio.ensure_future(self._reader.getmany(*turn, timeout_ms=0 if turn else WAIT_MS, max_records=self._most_records))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -180,6 +184,13 @@ class Shell(Generic[Out]):
         finally:
             for each in (reading, stopping):
                 each.cancel()
+
+    def _served(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> Collection[TopicPartition]:
+        """Tell which partitions were read, also those in vain; the others have the next turn."""
+        asked = (self._waiting & self._open.keys()) or set(self._open)
+        full = sum(map(len, batches.values())) >= self._most_records
+        self._waiting = asked - batches.keys() if full else set()
+        return asked - self._waiting
 
     async def _restore(self) -> None:
         for partition in sorted(self._wanted):
@@ -190,7 +201,7 @@ class Shell(Generic[Out]):
                 self._reader.seek(partition, work.offset)
                 log.info("partition_restored", topic=partition.topic, partition=partition.partition, offset=work.offset)
 
-    async def _cycle(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+    async def _cycle(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]], served: Collection[TopicPartition]) -> None:
         now_ms = self._now_ms()
         for partition, records in sorted(batches.items()):
             work = self._open.get(partition)
@@ -200,7 +211,7 @@ class Shell(Generic[Out]):
             new = records if records[0].offset >= work.offset else [record for record in records if record.offset >= work.offset]
             if new:
                 await self._insist(partition, work.write, await self._aside(work.feed, new, now_ms))
-        for partition, work in list(self._open.items()):
+        for partition, work in [(partition, work) for partition, work in self._open.items() if partition in served]:
             out = await self._insist(partition, work.rest, now_ms)
             if out is not None:
                 await self._insist(partition, work.write, out)

@@ -199,3 +199,41 @@ def test_what_was_fetched_before_the_seek_is_not_fed_again() -> None:
     run(world, lambda: len(writes(world)) >= 2)
     assert world.did[:3] == [("open", 0), ("open", 1), ("read",)]
     assert writes(world)[0] == ("write", 0, 13)
+
+
+class Full(World):
+    """A consumer that gives out all it has of one partition before it looks at the other one's, as aiokafka's does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rested: list[int] = []
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        await asyncio.sleep(0)
+        self.did.append(("read",))
+        # A look at who had no turn waits for nothing: there may be nothing of theirs.
+        assert timeout_ms == 0 or not partitions
+        place, n = (partitions or (ONE,))[0], max_records or 0
+        at = self.positions[place]
+        self.positions[place] = at + n
+        return {place: records(place, at, n)}
+
+    async def open(self, partition: TopicPartition) -> Work:
+        work = await super().open(partition)
+        rest = work.rest
+
+        async def noted(now_ms: int) -> int | None:
+            self.rested.append(partition.partition)
+            return await rest(now_ms)
+
+        work.rest = noted  # type: ignore[method-assign]
+        return work
+
+
+def test_a_partition_whose_turn_did_not_come_has_the_next_one_and_does_not_rest_before() -> None:
+    world = Full()
+    run(world, lambda: len(writes(world)) >= 6)
+    assert [each[1] for each in writes(world)][:6] == [0, 1, 0, 1, 0, 1]
+    assert world.rested[:6] == [0, 1, 0, 1, 0, 1]
