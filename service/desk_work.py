@@ -24,7 +24,7 @@ from rollguard.streams.kafka import Logs, Outgoing
 
 __all__ = ["DeskOut", "DeskWork", "DeskWorks"]
 
-#: Without a tick for so long beyond what a silent partition may hold back, time itself is told, by the clock on the wall.
+#: Without a tick for so long beyond what one may take, time itself is told, by the clock on the wall.
 PULSE_MS = 60_000
 #: The desk holds hours of ticks, so it is kept less often than the others: what it read since is read again, and adds nothing.
 SNAPSHOTS_APART = 6
@@ -114,6 +114,9 @@ class DeskWork:
         self._ticked_ms: int | None = None
         self._said_ms = frontier_ms
         self._said_at_ms = 0
+        # The next bucket has to end, and its events have time to come; a partition that falls silent holds it back for `idle` besides.
+        settings = works.settings
+        self._tick_ms = settings.bucket_ms + max(source.lateness_ms + source.idle_ms for source in settings.sources.values())
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> DeskOut:
         """Let the desk take records; what is no record of this log is put away."""
@@ -176,7 +179,7 @@ class DeskWork:
         """Tell by the clock on the wall that no bucket closes any more."""
         if self._ticked_ms is None:
             self._ticked_ms = now_ms
-        if now_ms - self._ticked_ms < PULSE_MS + max(source.idle_ms for source in self.works.settings.sources.values()):
+        if now_ms - self._ticked_ms < PULSE_MS + self._tick_ms:
             return None
         self._ticked_ms = now_ms
         return DeskOut(None, [to_signals(Pulse(at_ms=now_ms))])
