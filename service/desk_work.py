@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
@@ -20,7 +20,7 @@ from rollguard.service.notices import rows_of
 from rollguard.service.signals import to_signals
 from rollguard.service.watch import CHANGES
 from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, TimelineRow
-from rollguard.streams.kafka import Logs, Outgoing
+from rollguard.streams.kafka import Bounds, Logs, Outgoing
 
 __all__ = ["DeskOut", "DeskWork", "DeskWorks"]
 
@@ -80,14 +80,18 @@ class DeskWorks:
         self.owner = owner
         self.now_ms = now_ms
 
-    async def open(self, partition: TopicPartition) -> DeskWork:
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, DeskWork]:
         """Take the desk over, as it was last kept; where nothing fits, from the log's beginning."""
+        bounds = await self.logs.bounds(partitions)
+        return {each: await self._open(bounds[each]) for each in partitions}
+
+    async def _open(self, bounds: Bounds) -> DeskWork:
         epoch, desk, offset, kept = await take_over(
             self.store,
             "desk",
             self.owner,
             self.now_ms(),
-            await self.logs.bounds(partition),
+            bounds,
             fresh=lambda: Desk(self.settings, live=True),
             restore=lambda state: Desk.restore(self.settings, state, live=True),
         )

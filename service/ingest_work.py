@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -44,6 +46,31 @@ class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, Resume]
 
 
+@dataclass(slots=True)
+class _Place:
+    """Where a partition's last owner left off.
+
+    Attributes
+    ----------
+    bounds : Bounds
+    blocks : int
+        Offset in the log of blocks from which on it tells more than the commit.
+    resumes : dict of str to Resume
+        By source.
+    kept : bool
+        What was committed is still in the log.
+    """
+
+    bounds: Bounds
+    blocks: int
+    resumes: dict[str, Resume]
+    kept: bool
+
+    def restarted(self) -> dict[str, Resume]:
+        """Resumes to go on from."""
+        return self.resumes if self.kept else {name: resume.restarted(self.bounds.first) for name, resume in self.resumes.items()}
+
+
 class IngestWorks:
     """Opens the work of each partition of the topics that sources read.
 
@@ -64,31 +91,32 @@ class IngestWorks:
         for name, source in sorted(settings.sources.items()):
             self.sources[source.topic] = (*self.sources.get(source.topic, ()), name)
 
-    async def open(self, partition: TopicPartition) -> IngestWork:
-        """Begin where the commit and the log of blocks say that the last owner left off."""
-        sources = self.sources[partition.topic]
-        bounds = await self.logs.bounds(partition)
-        committed = await self.logs.committed(partition)
-        known = None if committed is None else _metadata(committed[1], partition)
-        if committed is not None and not bounds.first <= committed[0] <= bounds.end:
-            log.error("records_are_gone", topic=partition.topic, partition=partition.partition, committed=committed[0], first=bounds.first, end=bounds.end)
-        kept = known is not None and committed is not None and bounds.first <= committed[0] <= bounds.end
-        fresh = Resume(offset=bounds.first)
-        resumes = dict.fromkeys(sources, fresh)
-        if known is not None:
-            resumes |= {name: resume.in_buckets(known.bucket_ms, self.settings.bucket_ms) for name, resume in known.sources.items() if name in sources}
-        since = 0 if known is None else known.blocks
-        for value in await self.logs.tail("blocks", since):
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, IngestWork]:
+        """Begin where the commits and the log of blocks say that the last owners left off."""
+        bounds, committed = await asyncio.gather(self.logs.bounds(partitions), self.logs.committed(partitions))
+        places = {each: self._place(each, bounds[each], committed.get(each)) for each in partitions}
+        by_source = {(name, each.partition): place for each, place in places.items() for name in place.resumes}
+        for sent in await self.logs.tail("blocks", min(place.blocks for place in places.values())):
             try:
-                record = self.codec.decode(value)
+                record = self.codec.decode(sent.value)
             except WireError:
                 # Detect reads the same log, and puts it away.
                 continue
-            if isinstance(record, Block) and record.partition == partition.partition and record.source in resumes:
-                resumes[record.source] = resumes[record.source].heard(record)
-        if not kept:
-            resumes = {name: resume.restarted(bounds.first) for name, resume in resumes.items()}
-        return IngestWork(self, partition, resumes, bounds, blocks=since)
+            if isinstance(record, Block) and (place := by_source.get((record.source, record.partition))) is not None and sent.offset >= place.blocks:
+                place.resumes[record.source] = place.resumes[record.source].heard(record)
+        return {each: IngestWork(self, each, place.restarted(), place.bounds, blocks=place.blocks) for each, place in places.items()}
+
+    def _place(self, partition: TopicPartition, bounds: Bounds, committed: tuple[int, str] | None) -> _Place:
+        """Where the commit says that the last owner stood."""
+        sources = self.sources[partition.topic]
+        known = None if committed is None else _metadata(committed[1], partition)
+        within = committed is not None and bounds.first <= committed[0] <= bounds.end
+        if committed is not None and not within:
+            log.error("records_are_gone", topic=partition.topic, partition=partition.partition, committed=committed[0], first=bounds.first, end=bounds.end)
+        resumes = dict.fromkeys(sources, Resume(offset=bounds.first))
+        if known is not None:
+            resumes |= {name: resume.in_buckets(known.bucket_ms, self.settings.bucket_ms) for name, resume in known.sources.items() if name in sources}
+        return _Place(bounds, 0 if known is None else known.blocks, resumes, kept=known is not None and within)
 
 
 class IngestWork:

@@ -69,10 +69,10 @@ class Work(Protocol[Out]):
 
 
 class Works(Protocol[Out]):
-    """Makes the work of a partition that was assigned, as it stood when it was last kept."""
+    """Makes the works of partitions that were assigned, as they stood when they were last kept."""
 
-    async def open(self, partition: TopicPartition) -> Work[Out]:
-        """Restore it, or begin anew."""
+    async def open(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Work[Out]]:
+        """Restore them, or begin anew: all together, since others wait until the last one is there."""
 
 
 class Shell(Generic[Out]):
@@ -193,13 +193,18 @@ class Shell(Generic[Out]):
         return asked - self._waiting
 
     async def _restore(self) -> None:
-        for partition in sorted(self._wanted):
-            work = await self._insist(partition, self._works.open, partition)
-            self._wanted.discard(partition)
-            if work is not None:
-                self._open[partition] = work
-                self._reader.seek(partition, work.offset)
-                log.info("partition_restored", topic=partition.topic, partition=partition.partition, offset=work.offset)
+        if not (wanted := sorted(self._wanted)):
+            return
+        opened = await self._insist(wanted, self._works.open, wanted)
+        if opened is None:
+            # What is still ours is tried once more.
+            self._wanted &= set(self._reader.assignment())
+            return
+        self._wanted.difference_update(wanted)
+        for partition, work in opened.items():
+            self._open[partition] = work
+            self._reader.seek(partition, work.offset)
+            log.info("partition_restored", topic=partition.topic, partition=partition.partition, offset=work.offset)
 
     async def _cycle(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]], served: Collection[TopicPartition]) -> None:
         now_ms = self._now_ms()
@@ -210,33 +215,34 @@ class Shell(Generic[Out]):
             # Some may have been fetched before the seek.
             new = records if records[0].offset >= work.offset else [record for record in records if record.offset >= work.offset]
             if new:
-                await self._insist(partition, work.write, await self._aside(work.feed, new, now_ms))
+                await self._insist([partition], work.write, await self._aside(work.feed, new, now_ms))
         for partition, work in [(partition, work) for partition, work in self._open.items() if partition in served]:
-            out = await self._insist(partition, work.rest, now_ms)
+            out = await self._insist([partition], work.rest, now_ms)
             if out is not None:
-                await self._insist(partition, work.write, out)
+                await self._insist([partition], work.write, out)
         for partition, work in list(self._open.items()):
-            await self._insist(partition, _acknowledge, work, self._now_ms())
+            await self._insist([partition], _acknowledge, work, self._now_ms())
         if self._on_cycle is not None:
             self._on_cycle(self._open)
 
-    async def _insist(self, partition: TopicPartition, what: Callable[[Unpack[Given]], Awaitable[Got]], *given: *Given) -> Got | None:
-        """Do something that may fail for a while; None when the partition was lost."""
+    async def _insist(self, partitions: Sequence[TopicPartition], what: Callable[[Unpack[Given]], Awaitable[Got]], *given: *Given) -> Got | None:
+        """Do something that may fail for a while; None when the partitions were lost, one of them at least."""
         wait_s = FIRST_WAIT_S
         while True:
             try:
                 return await what(*given)
             except LostError as error:
-                log.warning("partition_lost", **_place(partition, self._open.pop(partition, None)), error=str(error))
-                self._wanted.discard(partition)
+                for partition in partitions:
+                    log.warning("partition_lost", **_place(partition, self._open.pop(partition, None)), error=str(error))
+                self._wanted.difference_update(partitions)
                 return None
             except RollguardError as error:
                 if not getattr(error, "recoverable", False) or self._stopping.is_set():
                     raise
-                log.warning("trying_again", **_place(partition, self._open.get(partition)), wait_s=wait_s, error=str(error))
+                log.warning("trying_again", **_place(partitions[0], self._open.get(partitions[0])), wait_s=wait_s, error=str(error))
                 await self._sleep(wait_s)
                 wait_s = min(2 * wait_s, LAST_WAIT_S)
-                if partition not in self._reader.assignment():
+                if not set(partitions) <= set(self._reader.assignment()):
                     return None
 
 

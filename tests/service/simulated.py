@@ -81,13 +81,13 @@ class SimulatedLogs:
         self.cluster.call()
         return behind
 
-    async def tail(self, topic: str, since: int) -> list[bytes]:
+    async def tail(self, topic: str, since: int) -> list[ConsumerRecord]:
         self.cluster.call()
-        return [value for _, value in self.cluster.values(topic)[since:]]
+        return self.cluster.logs[TopicPartition(f"{self.cluster.prefix}.{topic}", 0)][since:]
 
-    async def bounds(self, partition: TopicPartition) -> Bounds:
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
         self.cluster.call()
-        return Bounds(0, len(self.cluster.logs[partition]))
+        return {each: Bounds(0, len(self.cluster.logs[each])) for each in partitions}
 
     async def at_end(self, partition: TopicPartition, offset: int) -> bool:
         self.cluster.call()
@@ -97,9 +97,9 @@ class SimulatedLogs:
         self.cluster.call()
         return sum(each.topic == topic for each in self.cluster.logs)
 
-    async def committed(self, partition: TopicPartition) -> tuple[int, str] | None:
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
         self.cluster.call()
-        return self.cluster.commits.get((self.group, partition))
+        return {each: self.cluster.commits[self.group, each] for each in partitions if (self.group, each) in self.cluster.commits}
 
     async def commit(self, partition: TopicPartition, offset: int, metadata: str) -> None:
         self.cluster.call()

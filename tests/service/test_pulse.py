@@ -27,7 +27,7 @@ def desk_of(bucket: str) -> tuple[Cluster, DeskWork]:
     codec, tick = LogCodec(), Tick(bucket=scenes.START_MS // settings.bucket_ms, accounts=(), ready=True)
     cluster.write(PLACE.topic, 0, codec.encode(tick), key=codec.id_of(tick).encode())
     works = DeskWorks(settings, SimulatedLogs(cluster, "rollguard.desk"), SimulatedStore(cluster), "one", lambda: cluster.now_ms)  # type: ignore[arg-type]
-    return cluster, asyncio.run(works.open(PLACE))
+    return cluster, asyncio.run(works.open([PLACE]))[PLACE]
 
 
 def told_after_s(cluster: Cluster, work: DeskWork) -> int:

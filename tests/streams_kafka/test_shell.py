@@ -54,9 +54,10 @@ class World:
     def assignment(self) -> Collection[TopicPartition]:
         return self.positions
 
-    async def open(self, partition: TopicPartition) -> Work:
-        self.done("open", partition)
-        return Work(self, partition)
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Work]:
+        for partition in partitions:
+            self.done("open", partition)
+        return {partition: Work(self, partition) for partition in partitions}
 
     def done(self, what: str, partition: TopicPartition, *more: Any) -> None:
         assert not self.closed, what
@@ -220,16 +221,17 @@ class Full(World):
         self.positions[place] = at + n
         return {place: records(place, at, n)}
 
-    async def open(self, partition: TopicPartition) -> Work:
-        work = await super().open(partition)
-        rest = work.rest
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Work]:
+        return {partition: Noting(self, partition) for partition in partitions}
 
-        async def noted(now_ms: int) -> int | None:
-            self.rested.append(partition.partition)
-            return await rest(now_ms)
 
-        work.rest = noted  # type: ignore[method-assign]
-        return work
+class Noting(Work):
+    """A work that notes when it rests."""
+
+    async def rest(self, now_ms: int) -> int | None:
+        assert isinstance(self.world, Full)
+        self.world.rested.append(self.partition.partition)
+        return await super().rest(now_ms)
 
 
 def test_a_partition_whose_turn_did_not_come_has_the_next_one_and_does_not_rest_before() -> None:
