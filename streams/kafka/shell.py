@@ -119,6 +119,7 @@ class Shell(Generic[Out]):
         self._waiting: set[TopicPartition] = set()
         self._between = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._taken = asyncio.Event()
         self._over = asyncio.Event()
 
     @property
@@ -134,6 +135,7 @@ class Shell(Generic[Out]):
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take partitions; they are restored before the next batch is read."""
         self._wanted |= set(partitions)
+        self._taken.set()
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Give partitions away, once the cycle under way is over: what was written is acknowledged."""
@@ -173,16 +175,16 @@ class Shell(Generic[Out]):
         await self._over.wait()
 
     async def _read(self) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
-        """Give a batch; empty as soon as it is to stop, for others wait for the partitions."""
+        """Give a batch; empty as soon as it is to stop, for others wait for the partitions, or as partitions came that are to be restored."""
         # aiokafka gives out a partition's whole buffer before it looks at the next one's: who had no turn has the next one.
         turn = sorted(self._waiting & self._open.keys())
         reading = asyncio.ensure_future(self._reader.getmany(*turn, timeout_ms=0 if turn else WAIT_MS, max_records=self._most_records))
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        stopping, taken = asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(self._taken.wait())
         try:
-            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([reading, stopping, taken], return_when=asyncio.FIRST_COMPLETED)
             return await reading if reading.done() else {}
         finally:
-            for each in (reading, stopping):
+            for each in (reading, stopping, taken):
                 each.cancel()
 
     def _served(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> Collection[TopicPartition]:
@@ -193,6 +195,7 @@ class Shell(Generic[Out]):
         return asked - self._waiting
 
     async def _restore(self) -> None:
+        self._taken.clear()
         if not (wanted := sorted(self._wanted)):
             return
         opened = await self._insist(wanted, self._works.open, wanted)

@@ -239,3 +239,30 @@ def test_a_partition_whose_turn_did_not_come_has_the_next_one_and_does_not_rest_
     run(world, lambda: len(writes(world)) >= 6)
     assert [each[1] for each in writes(world)][:6] == [0, 1, 0, 1, 0, 1]
     assert world.rested[:6] == [0, 1, 0, 1, 0, 1]
+
+
+class Quiet(World):
+    """A consumer to which nothing comes: a read waits for ever."""
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        self.did.append(("read",))
+        await asyncio.Event().wait()
+        return {}
+
+
+def test_partitions_that_come_while_a_read_waits_are_restored_at_once() -> None:
+    world = Quiet()
+
+    async def whole() -> None:
+        shell: Shell[int] = Shell(world, world, now_ms=lambda: 0, sleep=world.sleep, aside=_here)
+        running = asyncio.create_task(shell.run())
+        await comes_true(lambda: ("read",) in world.did)
+        shell.assigned([ONE, OTHER])
+        await comes_true(lambda: shell.open.keys() == {ONE, OTHER})
+        await shell.stop()
+        await running
+
+    asyncio.run(whole())
+    assert world.did[:3] == [("read",), ("open", 0), ("open", 1)]
