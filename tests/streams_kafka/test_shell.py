@@ -247,6 +247,7 @@ class Quiet(World):
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        del partitions, timeout_ms, max_records
         self.did.append(("read",))
         await asyncio.Event().wait()
         return {}
