@@ -6,8 +6,10 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import faust
@@ -17,13 +19,14 @@ import structlog
 from mode import OneForOneSupervisor, Service
 
 from rollguard.config import Settings
-from rollguard.service.changes import Keys, faust_app
+from rollguard.service.changes import Keys, change_signer, faust_app
 from rollguard.service.commands import CommandRefusedError, checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.gating import ask_gate
 from rollguard.service.http import HttpService, routes
 from rollguard.service.ingest_work import IngestWorks
+from rollguard.service.intake import Counted, Limits, Receiver, WatchService, channels_of, routes_of, writer
 from rollguard.service.metrics import Metrics
 from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
@@ -59,6 +62,7 @@ class _Appender(Service):
     def __init__(self, access: Access) -> None:
         self.access = access
         self.producer: Any = None
+        self._starts = asyncio.Lock()
         super().__init__()
 
     async def on_stop(self) -> None:
@@ -68,12 +72,22 @@ class _Appender(Service):
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         """Append to our topics."""
-        if self.producer is None:
-            producer = self.access.producer()
-            await self.access.start(producer)
-            self.producer = producer
+        logs = await self._logs()
         if records:
-            await KafkaLogs(self.access, None, self.producer, None, "").append(records)
+            await logs.append(records)
+
+    async def write(self, topic: str, records: Sequence[Outgoing]) -> None:
+        """Append to a topic that is not our own."""
+        await (await self._logs()).write(topic, records)
+
+    async def _logs(self) -> KafkaLogs:
+        # One producer, however many requests come before it has started.
+        async with self._starts:
+            if self.producer is None:
+                producer = self.access.producer()
+                await self.access.start(producer)
+                self.producer = producer
+        return KafkaLogs(self.access, None, self.producer, None, "")
 
 
 def tune_memory() -> None:
@@ -141,7 +155,10 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     ]
     appender = _Appender(access)
 
-    async def remembered(said: dict[str, str]) -> None:
+    limits = Limits(settings.changes.http.rate, time.monotonic)
+    counted = Counted(metrics.registry)
+
+    async def remembered(said: Mapping[str, str]) -> None:
         """Remember that somebody wanted something they may not."""
         kind = "change.refused" if said["source"] == settings.changes.source else "command.refused"
         await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind=kind, body=msgspec.json.encode(said))])
@@ -157,6 +174,12 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             owner=owner,
         )
         services.append(responder)
+    write = writer(settings.changes.topic, appender.write, change_signer(settings))
+    if "changes" in parts:
+        for name, cluster in settings.changes.kubernetes.items():
+            secret = partial(find_secret, cluster.secret, f"changes.kubernetes.{name}.secret")
+            told: dict[str, Any] = {"environment": settings.environment, "write": write, "store": store, "counted": counted, "now_ms": now_ms}
+            services.append(WatchService(name, cluster, secret, **told))
     if settings.http.port:
 
         def troubles() -> dict[str, str]:
@@ -169,12 +192,28 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             try:
                 command = acknowledged(subscriptions, signature, body)
             except CommandRefusedError as error:
+                limits.spend("pagerduty: without a key of ours")
                 await remembered({"source": "pagerduty", "detail": str(error)})
                 raise
+            limits.spend("pagerduty")
             if command is not None:
                 await appender.append([to_signals(command)])
 
-        app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if subscriptions else None)
+        async def put_away(letter: Outgoing) -> None:
+            await appender.append([letter])
+
+        receiver = Receiver(
+            environment=settings.environment,
+            source=settings.changes.source,
+            write=write,
+            put_away=put_away,
+            remember=remembered,
+            limits=limits,
+            counted=counted,
+        )
+        channels = routes_of(receiver, channels_of(settings), now_ms) if "changes" in parts else []
+        acknowledging = pagerduty if subscriptions else None
+        app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), acknowledging, channels)
         services.append(HttpService(settings.http, app))
     log.info(
         "worker_starts",

@@ -5,6 +5,7 @@ from rollguard.streams.decode import Decoded, Decoder
 from rollguard.streams.ingest import Ingest
 from rollguard.streams.measure import Measure, Part, measures
 from rollguard.streams.merge import Merger
+from rollguard.streams.paths import Expression, NotFoundError
 from rollguard.streams.records import Block, Closed, DeadLetter, IngestCounts, Ingested, Partitions, Resume, SnapshotError, Vacant, Why
 from rollguard.streams.refusal import Refusal
 from rollguard.streams.rows import Key
@@ -19,12 +20,14 @@ __all__ = [
     "DeadLetter",
     "Decoded",
     "Decoder",
+    "Expression",
     "Ingest",
     "IngestCounts",
     "Ingested",
     "Key",
     "Measure",
     "Merger",
+    "NotFoundError",
     "Part",
     "Partitions",
     "Refusal",

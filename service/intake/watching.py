@@ -1,0 +1,138 @@
+"""Deployments of a cluster, watched as a service of the worker. What was told stands in the database, so that a restart tells nothing twice.
+
+Two workers that watch the same cluster write records of the same ids, which is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import structlog
+from mode import Service
+
+from rollguard.config import Cluster, RollguardError
+from rollguard.responders import Collection, GoneError
+from rollguard.service.intake.counting import Counted
+from rollguard.service.intake.mapping import text_within
+from rollguard.service.intake.rollouts import Told, changes_of
+from rollguard.service.intake.taking import Write
+from rollguard.store import Store
+from rollguard.streams.kafka import pauses
+
+__all__ = ["WatchService"]
+
+log = structlog.get_logger()
+CHANNEL = "kubernetes"
+
+
+class WatchService(Service):
+    """Watches one cluster.
+
+    Parameters
+    ----------
+    name : str
+        Of the cluster, in the config.
+    cluster : Cluster
+    secret : callable
+        Reads its bearer token.
+    environment : str
+    write : callable
+        See `Write`.
+    store : Store
+    counted : Counted
+    now_ms : callable
+        The clock on the wall.
+
+    Raises
+    ------
+    ClusterError
+        If it can never work.
+    """
+
+    mundane_level = "debug"
+
+    def __init__(
+        self, name: str, cluster: Cluster, secret: Callable[[], str], *, environment: str, write: Write, store: Store, counted: Counted, now_ms: Callable[[], int]
+    ) -> None:
+        self.name = name
+        self.cluster = cluster
+        self.environment = environment
+        self._write = write
+        self._store = store
+        self._counted = counted
+        self._now_ms = now_ms
+        paths = [f"/apis/apps/v1/namespaces/{quote(each, safe='')}/deployments" for each in cluster.namespaces] or ["/apis/apps/v1/deployments"]
+        self._collections = [Collection(f"changes.kubernetes.{name}", cluster, path, secret) for path in paths]
+        super().__init__()
+
+    @Service.task
+    async def _run(self) -> None:
+        await asyncio.gather(*(self._follow(each) for each in self._collections))
+
+    async def _follow(self, collection: Collection) -> None:
+        waits = pauses()
+        version = ""
+        while not self.should_stop:
+            try:
+                if not version:
+                    found, version = await collection.listed()
+                    for each in found:
+                        await self.look(each)
+                async for kind, each in collection.watched(version):
+                    self._counted.heard.labels(self.name).set(self._now_ms() / 1000)
+                    if kind in {"ADDED", "MODIFIED"}:
+                        await self.look(each)
+                    # After it was written: what was not is heard again.
+                    version = text_within(each, "metadata", "resourceVersion") or version
+                    waits = pauses()
+            except GoneError as error:
+                version = ""
+                log.warning("cluster_is_listed_again", cluster=self.name, error=str(error))
+                await self.sleep(next(waits))
+            except RollguardError as error:
+                log.error("cluster_watch_stands_still", cluster=self.name, error=str(error))  # noqa: TRY400 - the text says it all
+                await self.sleep(next(waits))
+
+    async def look(self, found: Mapping[str, Any]) -> None:
+        """Write what changed of a Deployment, and remember it once that is written.
+
+        Raises
+        ------
+        RollguardError
+            If the database or Kafka is away.
+        """
+        flag = f"kubernetes {self.name} {text_within(found, 'metadata', 'uid')}"
+        known = await asyncio.to_thread(self._store.flag, flag)
+        before = None if known is None else msgspec.json.decode(known.value, type=Told)
+        now, since = self._now_ms(), await self._since_ms()
+        told, records = changes_of(self.cluster, self.name, found, before, since=_stamp(since), now=_stamp(now), environment=self.environment)
+        if records:
+            await self._write(records)
+            self._counted.taken.labels(CHANNEL).inc(len(records))
+            log.info("change_taken", channel=CHANNEL, cluster=self.name, changes=[record.deploy_id for record in records])
+        if told != before:
+            await asyncio.to_thread(self._store.raise_flag, flag, msgspec.json.encode(told).decode(), now)
+
+    async def _since_ms(self) -> int:
+        """When the cluster was first watched."""
+        name = f"kubernetes {self.name}"
+        known = await asyncio.to_thread(self._store.flag, name)
+        if known is not None:
+            return int(known.value)
+        now = self._now_ms()
+        await asyncio.to_thread(self._store.raise_flag, name, str(now), now)
+        return now
+
+    async def on_stop(self) -> None:
+        """Let go of connections."""
+        for each in self._collections:
+            await each.close()
+
+
+def _stamp(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
