@@ -1,5 +1,5 @@
 # What a person runs. A bare machine needs make and a Python of 3.11 or newer; everything else is set up here.
-#   make demo    make test    make test-live    make e2e    make lint    make setup    make lock    make wheel-test    make clean
+#   make demo    make test    make test-live    make e2e    make lint    make docs    make setup    make lock    make wheel-test    make clean
 
 SHELL := /bin/sh
 VENV := .venv
@@ -15,7 +15,7 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.1
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-live e2e lint format demo lock wheel-test clean
+.PHONY: help setup test test-live e2e lint format docs demo lock wheel-test clean
 
 help:
 	@sed -n '1,2p' Makefile | sed 's/^# *//'
@@ -36,7 +36,7 @@ test: setup
 
 # On a real Kafka and a real PostgreSQL, the long ones too; prints what each measured.
 test-live: setup
-	@$(BIN)/pytest tests/live tests/service tests/responders -m "live_long or not live_long"
+	@$(BIN)/pytest tests/live tests/service tests/responders tests/docs -m "live_long or not live_long"
 
 # The closed loop: the example shop, Kafka, Alertmanager and a worker. About ten minutes.
 e2e: setup
@@ -49,16 +49,26 @@ format: setup
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
+# The documentation as pages to open: build/site/index.html. A link that leads nowhere fails it. The variable keeps an advertisement of another generator quiet.
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "docs: build/site/index.html"
+
 demo: setup
 	@$(BIN)/rollguard demo
 
 # The extras that are locked and installed; `bench` brings pandas, and is installed by whoever measures.
-LOCKED := files postgres apprise dev
+LOCKED := files postgres apprise docs dev
+# What the container has (Dockerfile), at the same versions.
+IMAGE := files postgres apprise
 
 # One lock for Python 3.11 and newer on every platform, without the address of any index.
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 $(LOCKED:%=--extra %) --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 $(IMAGE:%=--extra %) --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --constraint requirements.lock pyproject.toml deploy/container/build.in \
+		--output-file deploy/container/requirements.lock
 	@$(MAKE) --no-print-directory setup
 
 wheel-test: setup

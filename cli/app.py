@@ -7,13 +7,17 @@ import typer
 
 from rollguard import __version__
 from rollguard.cli.affecting import affected
+from rollguard.cli.backfilling import backfill_command
 from rollguard.cli.calibrating import calibrate
 from rollguard.cli.checking import check
 from rollguard.cli.commanding import allow, kill, mute
 from rollguard.cli.comparing import compare
+from rollguard.cli.database import database
 from rollguard.cli.demo import demo
 from rollguard.cli.explaining import explain
+from rollguard.cli.forgetting import forget
 from rollguard.cli.gating import gate
+from rollguard.cli.initing import init
 from rollguard.cli.interrupts import interrupts_never_lost
 from rollguard.cli.ledger import ledger
 from rollguard.cli.listing import incidents
@@ -64,7 +68,9 @@ app.command(name="check")(check)
 app.command(name="calibrate")(calibrate)
 app.command(name="demo")(demo)
 app.command(name="simulate")(simulate)
+app.command(name="init")(init)
 app.command(name="worker")(worker)
+app.command(name="backfill")(backfill_command)
 app.command(name="produce")(produce)
 app.add_typer(incidents)
 app.command(name="gate")(gate)
@@ -73,6 +79,8 @@ app.command(name="mute")(mute)
 app.command(name="kill")(kill)
 app.command(name="page")(page)
 app.add_typer(ledger)
+app.add_typer(database)
+app.command(name="forget")(forget)
 app.add_typer(topics)
 
 

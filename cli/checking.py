@@ -19,8 +19,9 @@ from rich.text import Text
 
 from rollguard.cli.bar import progress_bar
 from rollguard.cli.connections import settings_of, tell_findings
+from rollguard.cli.places import Places, written
 from rollguard.cli.replaying import ConfigFile, opened_case
-from rollguard.config import ConfigError, Layer, Metric, Mistake, Node, RollguardError, Settings, default_text, format_duration, parse, read_layer
+from rollguard.config import ConfigError, Layer, Metric, Mistake, RollguardError, Settings, default_text, format_duration, read_layer
 from rollguard.detectors import (
     Detect,
     Direction,
@@ -83,7 +84,7 @@ def check(
         settings = settings_of(config)
         refuse_wrong_models(settings, config)
         if live:
-            tell_findings(settings, json=json)
+            tell_findings(settings, Places(config), json=json)
             return
     else:
         opened = opened_case(case, config)
@@ -117,22 +118,11 @@ def refuse_wrong_models(settings: Settings, config: Path | None, case: Case | No
             Detect(settings.model_copy(update={"metrics": {name: alone}, "accept": ()}))
         except ModelError as error:
             files = [each for each in (case.path / CASE_FILE if case is not None else None, config) if each is not None and each.is_file()]
-            file, line = _written(("metrics", name, "model"), [*map(read_layer, files), Layer(default_text(), "default.yaml")])
+            file, line = written(("metrics", name, "model"), [*map(read_layer, files), Layer(default_text(), "default.yaml")])
             problem = f"{error.model}: {error.problem}"
             mistakes.append(Mistake(file=file, line=line, key=f"metrics.{name}.model", problem=problem, expected=error.expected, near=error.near))
     if mistakes:
         raise ConfigError(sorted(mistakes, key=lambda each: (each.file, each.line)))
-
-
-def _written(path: tuple[str, ...], layers: list[Layer]) -> tuple[str, int]:
-    """File and line of a key, in the first layer that has it."""
-    for layer in layers:
-        node: Node | None = parse(layer.text, name=layer.name)[0]
-        for part in path:
-            node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None
-        if node is not None:
-            return node.file, node.line
-    return layers[0].name, 0
 
 
 @dataclass(slots=True)

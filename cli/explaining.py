@@ -92,13 +92,24 @@ def _suspect(suspect: dict[str, Any]) -> dict[str, Any]:
             "kind": kind,
             "nats": nats,
             "times_likelier": round(math.exp(min(nats, math.log(MOST))), 4),
-            "probability_without": round(probability_without(suspect["probability"], nats), 4),
+            "probability_without": round(_without(suspect, nats), 4),
             "reasons": [in_words(reason.removeprefix(f"{kind}: ")) for reason in suspect["reasons"] if reason.startswith(f"{kind}: ")],
         }
         for kind, nats in sorted(suspect["evidence"].items(), key=lambda item: -abs(item[1]))
         if abs(nats) >= LEAST_NATS
     ]
     return {name: suspect[name] for name in ("deploy_id", "service", "probability", "facts")} | {"evidence": evidence}
+
+
+def _without(suspect: dict[str, Any], nats: float) -> float:
+    """What a suspect would have left without a piece of evidence; calibration takes as much of it as it took of all."""
+    return probability_without(suspect["uncalibrated"], nats) * _kept(suspect)
+
+
+def _kept(suspect: dict[str, Any]) -> float:
+    """What calibration leaves of a probability."""
+    alone = suspect["uncalibrated"]
+    return min(suspect["probability"] / alone, 1.0) if alone else 1.0
 
 
 def _would_change(incident: dict[str, Any], needed: float) -> list[str]:
@@ -109,7 +120,7 @@ def _would_change(incident: dict[str, Any], needed: float) -> list[str]:
     first = incident["suspects"][0]
     name, probability = first["deploy_id"], first["probability"]
     if incident["verdict"] == "guilty":
-        without = {kind: probability_without(probability, nats) for kind, nats in first["evidence"].items()}
+        without = {kind: _without(first, nats) for kind, nats in first["evidence"].items()}
         carrying = [
             f"Without what {kind} says, {name} would have {100 * left:.0f} %, less than the {100 * needed:.0f} % needed."
             for kind, left in without.items()
@@ -117,7 +128,8 @@ def _would_change(incident: dict[str, Any], needed: float) -> list[str]:
         ]
         least = f"No single kind of evidence carries it: without any one of them {name} would still have at least {100 * min(without.values()):.0f} %."
         return found + (carrying or [least])
-    odds = needed / (1.0 - needed) * (1.0 - probability) / max(probability, 1e-9)
+    alone, enough = first["uncalibrated"], min(needed / _kept(first), 0.999)
+    odds = enough / (1.0 - enough) * (1.0 - alone) / max(alone, 1e-9)
     more = _factor(math.log(max(odds, 1.0)))
     return [f"{name} has {100 * probability:.0f} % and would need {100 * needed:.0f} %: what was seen would have to be {more} if it did it.", *found]
 

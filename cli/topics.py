@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 import typer
@@ -18,10 +18,13 @@ from rollguard.streams.kafka import (
     Access,
     Difference,
     KafkaError,
+    Role,
     Topic,
     Topics,
     TopicSeen,
+    commands_of,
     differences,
+    grants,
     own_topics,
     quiet_client_logs,
     source_topics,
@@ -111,6 +114,31 @@ def list_topics(
         table.add_row(row["topic"], row["role"], _number(row["partitions"]), _number(row["replication"]), row["kept"] or "", state)
     console = Console(width=None if Console().is_terminal else 200, highlight=False)
     console.print(table)
+
+
+@topics.command(name="acls")
+def list_acls(
+    *,
+    config: ConfigFile = None,
+    principal: Annotated[str, typer.Option("--principal", help="Who is allowed, as Kafka names who logs in.")] = "User:rollguard",
+    role: Annotated[Role, typer.Option("--for", help=f"What they do: {', '.join(get_args(Role))}.")] = "worker",
+    json: Annotated[bool, typer.Option("--json", help="Print the permissions as one JSON array, for machines.")] = False,
+) -> None:
+    """Print what has to be allowed on each topic and group of a config, as commands of `kafka-acls.sh` to look at and run. Asks no broker.
+
+        rollguard topics acls -c shop.yaml --principal User:rollguard
+
+        rollguard topics acls -c shop.yaml --principal User:dana --for person
+
+    Exit codes: 0 fine; 2 wrong usage or config.
+    """
+    settings = settings_of(config)
+    granted = grants(settings, role)
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(granted), indent=2).decode())
+        return
+    for grant, command in zip(granted, commands_of(granted, principal=principal, bootstrap=settings.kafka.bootstrap_servers[0]), strict=True):
+        typer.echo(f"# {grant.why}\n{command}")
 
 
 async def _rows(settings: Settings) -> list[dict[str, Any]]:

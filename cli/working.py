@@ -67,7 +67,9 @@ def worker(
     only: Annotated[
         list[str] | None, typer.Option("--only", help=f"Run only this part; may be given again. One of: {', '.join(Part)}.", metavar="PART")
     ] = None,
-    logs: Annotated[Literal["auto", "json", "text"], typer.Option("--logs", help="Form of the logs; auto: text on a terminal, else JSON.")] = "auto",
+    logs: Annotated[
+        Literal["auto", "json", "text"] | None, typer.Option("--logs", help="Form of the logs, over the config's; auto: text on a terminal, else JSON.")
+    ] = None,
 ) -> None:
     """Watch live topics: count, detect, blame, decide, for as long as it runs.
 
@@ -85,5 +87,5 @@ def worker(
         if part not in set(Part):
             raise unknown("--only", part, tuple(Part), of="no such part")
     settings = live_settings(config)
-    set_up_logs(logs)
+    set_up_logs(logs or settings.logs.form, settings.logs.level)
     run_worker(settings, tuple(only or Part))

@@ -55,7 +55,7 @@ class Budget(Section):
     false_pages: Annotated[Real, Field(gt=0)] = 1.0
     """Pages without a cause in `per_ms`, > 0."""
     per_ms: LongSpan = Field(default=30 * DAY_MS, alias="per")
-    """Milliseconds."""
+    """The time in which `false_pages` are counted, in milliseconds; the thresholds follow from both."""
     per_change: Annotated[Real, Field(gt=0, lt=1)] = 0.001
     """Chance, at most, that a change which did no harm is ever paged about."""
 
@@ -184,7 +184,9 @@ class Metric(Section):
     """What is measured from sources."""
 
     kind: Kind
+    """Count: events; sum: what a field adds up to; ratio: the events of one source among those of two; distribution: the shape of a field."""
     source: Name
+    """The source whose events are counted, or whose field is measured."""
     field: Name | None = None
     """What a sum or a distribution measures, by our name."""
     against: Name | None = None
@@ -225,6 +227,7 @@ class Service(Section):
     """What is set for one service alone."""
 
     mode: Mode | None = None
+    """How far Rollguard may go for it; None: as `mode` above says."""
     owner: Text | None = None
     """Who looks after it, as people call them; stands on its pages."""
     runbook: Url | None = None
@@ -251,6 +254,15 @@ class ServiceRules(NamedTuple):
     approvals: int
 
 
+class Calibration(Section):
+    """How what the evidence says becomes a probability that means what it says; fitted by `bench/calibration.py`."""
+
+    power: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    """Of the likelihoods: below one, they count for less than they say."""
+    lapse: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    """Share of incidents that the model of evidence knows nothing of: there each suspect is as likely as before anything was seen."""
+
+
 class Policy(Section):
     """When a rollback may happen."""
 
@@ -263,6 +275,7 @@ class Policy(Section):
     max_rollbacks: Annotated[StrictInt, Field(ge=0, le=1_000)] = 3
     """Automatic rollbacks in `max_rollbacks_per_ms`, over all services."""
     max_rollbacks_per_ms: LongSpan = Field(default=DAY_MS, alias="max_rollbacks_per")
+    """The time in which `max_rollbacks` are counted, in milliseconds."""
     known_good_ms: Span = Field(default=HOUR_MS, alias="known_good")
     """A version is known good after so many milliseconds live without an incident."""
 
@@ -271,6 +284,7 @@ class Accept(Section):
     """A new level that an operator calls normal."""
 
     metric: Name
+    """The metric whose level it is."""
     labels: dict[Name, Text] = {}
     """Which series: none for all together, one watched label for its value alone, or all of them."""
     at_ms: Moment = Field(alias="at")
@@ -302,12 +316,16 @@ class Kafka(Section):
 
     bootstrap_servers: Addresses = ("127.0.0.1:9092",)
     client_id: Text = "rollguard"
+    """What the brokers' logs and quotas call this client."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_plain_username: Text | None = None
+    """Who logs in, with PLAIN and SCRAM."""
     sasl_plain_password: Secret | None = None
     sasl_kerberos_service_name: Text = "kafka"
+    """The brokers' name in Kerberos, with GSSAPI."""
     sasl_kerberos_domain_name: Text | None = None
+    """Their host in Kerberos, where it is another than that of the address."""
     ssl_context: SslContext = SslContext()
     group: Topic = "rollguard"
     """Consumer groups begin with it: one name for each Rollguard that reads the same topics."""
@@ -330,12 +348,53 @@ class Store(Section):
     """So often a stage keeps its state, in milliseconds; after a crash it reads the log again from there."""
 
 
+#: What the logs hold may be read again, and must find what came of it.
+SHORTEST_MS = 40 * DAY_MS
+RetentionSpan = Annotated[LongSpan, Field(ge=SHORTEST_MS)]
+
+
+class Retention(Section):
+    """How long the database keeps what is over, in milliseconds; nothing of an open incident ever goes. Null: for ever."""
+
+    incidents_ms: RetentionSpan | None = Field(default=400 * DAY_MS, alias="incidents")
+    """Closed incidents with their timeline and their rollbacks, since they closed."""
+    outbox_ms: RetentionSpan | None = Field(default=90 * DAY_MS, alias="outbox")
+    """Pages and advice, since they were sent or given up."""
+    releases_ms: RetentionSpan | None = Field(default=180 * DAY_MS, alias="releases")
+    """What the gate knows of a version, since it last learnt of it."""
+    ledger_ms: RetentionSpan | None = Field(default=None, alias="ledger")
+    """Entries of the ledger; what is left stays verifiable."""
+
+
 class Http(Section):
     """The worker's own routes: /metrics, /healthz, /readyz."""
 
     host: Text = "127.0.0.1"
+    """The address that it listens on; nobody from another machine reaches the loopback address."""
     port: Annotated[StrictInt, Field(ge=0, le=65_535)] = 6067
     """0: none are served."""
+
+
+class Blind(Section):
+    """When Rollguard itself counts as blind, and somebody is paged about that; None: never."""
+
+    frontier_ms: LongSpan | None = Field(default=2 * MINUTE_MS, alias="frontier")
+    """No bucket has closed for so long beyond its own length, by the clock on the wall, in milliseconds."""
+    outbox_ms: LongSpan | None = Field(default=5 * MINUTE_MS, alias="outbox")
+    """A page has waited in the outbox for so long, in milliseconds."""
+    database_ms: LongSpan | None = Field(default=MINUTE_MS, alias="database")
+    """The database has not taken a write for so long, in milliseconds."""
+    brokers_ms: LongSpan | None = Field(default=MINUTE_MS, alias="brokers")
+    """No broker has answered for so long, in milliseconds."""
+
+
+class Logs(Section):
+    """What the worker writes to standard error."""
+
+    form: Literal["auto", "json", "text"] = "auto"
+    """Auto: text on a terminal, else JSON."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below it are left out."""
 
 
 class Settings(Section):
@@ -360,6 +419,7 @@ class Settings(Section):
     mode: Mode | None = None
     """For services without their own; None: `observe` when live, `auto` in replays, where nothing is called."""
     services: dict[Text, Service] = {}
+    calibration: Calibration = Calibration()
     policy: Policy = Policy()
     money_clock: MoneyClock = MoneyClock()
     accept: tuple[Accept, ...] = ()
@@ -367,7 +427,10 @@ class Settings(Section):
     respond: Respond = Respond()
     kafka: Kafka = Kafka()
     store: Store = Store()
+    retention: Retention = Retention()
     http: Http = Http()
+    logs: Logs = Logs()
+    blind: Blind = Blind()
 
     def service(self, name: str | None) -> ServiceRules:
         """What holds for a service: its own where it names something, else what stands for all.

@@ -25,6 +25,7 @@ class Pager(Section):
     """Something that tells a person."""
 
     kind: Literal["pagerduty", "alertmanager", "slack", "webhook", "apprise", "log"]
+    """What it speaks."""
     url: Urls = ()
     """Where it is reached; of Alertmanager every peer."""
     secret: Secret | None = None
@@ -43,6 +44,7 @@ class Target(Section):
     """Something that carries out a rollback. In `url`, `name`, `namespace` and the commands, {service} and {region} stand for the plan's."""
 
     kind: Literal["kubernetes", "argo_rollouts", "webhook", "command"]
+    """What it speaks."""
     url: Url | None = None
     """Kubernetes, Argo Rollouts: the API server. Webhook: where `current` and `rollback` are."""
     secret: Secret | None = None
@@ -50,6 +52,7 @@ class Target(Section):
     ca_file: Text | None = None
     """Certificates of the authorities that are trusted; None: the system's."""
     namespace: Text = "default"
+    """Of the Deployment or Rollout."""
     name: Text = "{service}"
     """Of the Deployment or Rollout."""
     container: Text | None = None
@@ -90,10 +93,13 @@ class Planned(Section):
     """A stretch of time in which something is different."""
 
     since_ms: Moment = Field(alias="from")
+    """When it begins."""
     until_ms: Moment = Field(alias="to")
+    """When it is over."""
     services: tuple[Name, ...] = ()
     """Which; none: all."""
     reason: Text
+    """What is different; stands in each decision that it changed."""
 
     def holds(self, service: str | None, at_ms: int) -> bool:
         """Whether a service is in it at a moment."""
@@ -106,7 +112,7 @@ class Storm(Section):
     pages: Annotated[StrictInt, Field(ge=1, le=1_000)] = 10
     """Incidents told one by one to a pager in `per_ms`; further ones stand together on one summary page, which counts all of them."""
     per_ms: LongSpan = Field(default=10 * MINUTE_MS, alias="per")
-    """Milliseconds."""
+    """The time in which `pages` are counted, in milliseconds."""
 
 
 class Heartbeat(Section):
@@ -115,7 +121,7 @@ class Heartbeat(Section):
     secret: Secret | None = None
     """The URL that is asked (POST) after each probe that has come through; None: nobody is told."""
     every_ms: LongSpan = Field(default=MINUTE_MS, alias="every")
-    """Milliseconds."""
+    """How often an anomaly of our own is made, in milliseconds."""
 
 
 class Gate(Section):
@@ -140,11 +146,11 @@ class Respond(Section):
     fallback: tuple[Name, ...] = ()
     """Told when another pager has refused a page, or was away for `fallback_after_ms`."""
     fallback_after_ms: LongSpan = Field(default=2 * MINUTE_MS, alias="fallback_after")
-    """Milliseconds."""
+    """How long a pager may be away before `fallback` is told, in milliseconds."""
     escalate: tuple[Name, ...] = ()
     """Told when nobody has acknowledged, or a plan waits, for `escalate_after_ms`."""
     escalate_after_ms: LongSpan = Field(default=10 * MINUTE_MS, alias="escalate_after")
-    """Milliseconds."""
+    """How long nobody may have acknowledged, or a plan may wait, before `escalate` is told, in milliseconds."""
     storm: Storm = Storm()
     targets: dict[Name, Target] = {}
     target: Name | None = None

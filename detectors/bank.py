@@ -383,4 +383,4 @@ class RateBank(Bank):
             usual = self.baseline.exposure() / np.float32(self.buckets_per_epoch)
             return odds_coefficients(rate, band, self.scatter / self.power, self.factors, np.where(self.ready, usual, np.float32(1.0)))
         # What scatters more than Poisson is negative binomial, with the dispersion that gives its sums the variance seen.
-        return count_coefficients(rate, band, (self.scatter - np.float32(1.0)) / rate, self.factors, self.power)
+        return count_coefficients(rate, band, (self.scatter - np.float32(1.0)) / rate, self.factors, power=self.power, surge=self.baseline.surge())

@@ -40,6 +40,8 @@ PRIOR_ERROR_BLOCKS = 6.0
 #: Days differ from one another by about so much in their shape; of how many a profile is made says how well the next one is known, whatever the
 #: record of the blocks says: it knows the hours of these days, not those of a Sunday.
 YOUNG = 0.06
+#: Half-life, in days, of the level that surges are told by, and how far it sees up: a sale of hours hardly moves it, however large.
+USUAL_DAYS, USUAL_REACH = 3.0, 0.25
 #: Days after which a series lets go of a level it remembers from before a long freeze.
 REMEMBER_DAYS = 7
 #: The record of scatter starts as if so many epochs had scattered as Poisson does.
@@ -132,7 +134,7 @@ class RateBaseline:
 
     #: Arrays with one number a series.
     _COLUMNS: ClassVar[tuple[str, ...]] = (
-        "level_events", "level_exposure", "frozen_epochs", "epochs", "parted", "parted_epochs",
+        "level_events", "level_exposure", "usual", "frozen_epochs", "epochs", "parted", "parted_epochs",
         "block_observed", "block_expected", "block_square", "block_used", "block_exposure",
         "error_sum", "error_weight", "scatter_sum", "scatter_weight",
     )  # fmt: skip
@@ -143,6 +145,7 @@ class RateBaseline:
         self.freeze_epochs = max(1, memory.freeze_ms // epoch_ms)
         self.half_life_epochs = max(1.0, memory.half_life_ms / epoch_ms)
         self.decay = 0.5 ** (1.0 / self.half_life_epochs)
+        self.usual_decay = 0.5 ** (epoch_ms / (USUAL_DAYS * DAY_MS))
         self.block_epochs = max(LEAST_BLOCK_EPOCHS, BLOCK_MS // epoch_ms)
         self.error_decay = self.decay ** (self.block_epochs / ERROR_HALF_LIVES)
         self.scatter_decay = self.decay ** (self.block_epochs / SCATTER_HALF_LIVES)
@@ -214,6 +217,16 @@ class RateBaseline:
         squared = np.maximum(squared, self._sampling(epoch)) + np.float32(YOUNG**2 / max(self.days, 1))
         return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
+    def surge(self) -> Singles:
+        """(n_series,) how far the level stands above that of the last days, as a factor >= 1.
+
+        A sale that ends takes the counts back to where they came from, which is no loss; nothing but the calendar could tell it
+        from one that exactly undoes the surge.
+        """
+        level, usual = self._level(), self.columns["usual"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where((usual > 0.0) & (level > usual), level / usual, np.float32(1.0)).astype(np.float32)
+
     def scatter(self) -> Singles:
         """(n_series,) variance of epoch sums relative to Poisson, >= 1."""
         c = self.columns
@@ -256,6 +269,7 @@ class RateBaseline:
         known = rows & (exposure > 0.0)
         np.copyto(c["level_events"], events, where=known)
         np.copyto(c["level_exposure"], exposure, where=known)
+        np.copyto(c["usual"], self._level(), where=known)
         c["frozen_epochs"][rows] = 0.0
         c["parted"][rows] = 0.0
 
@@ -307,6 +321,12 @@ class RateBaseline:
         decay = np.float32(self.decay)
         np.copyto(c["level_events"], c["level_events"] * decay + learnt, where=moving)
         np.copyto(c["level_exposure"], c["level_exposure"] * decay + epoch.exposure * factor, where=moving)
+        # The first day has no profile: its level is that of the hour.
+        level, usual = self._level(), c["usual"]
+        if self.days:
+            step = np.minimum(level - usual, np.float32(USUAL_REACH) * usual)
+            level = np.where(usual > 0.0, usual + np.float32(1.0 - self.usual_decay) * step, level)
+        np.copyto(c["usual"], level, where=moving)
         c["epochs"] += seen
         # While a series looks for a new level after a long freeze, a wild epoch says nothing of its day.
         astray = wild & (c["parted"] > 0.0)
@@ -391,7 +411,9 @@ class RateBaseline:
         self.day.close(self.scatter())
         self.week.close(self.columns["epochs"] * self.epoch_ms, self.error())
         # A new profile must not move the level: its past is weighed by the new factors.
-        self.columns["level_exposure"] *= self._past_factor(when) / before
+        moved = self._past_factor(when) / before
+        self.columns["level_exposure"] *= moved
+        self.columns["usual"] /= moved
 
     def _past_factor(self, when: LocalTimes) -> Singles:
         """Mean factor of the epochs that make the level, up to now, weighed as the level weighs them."""

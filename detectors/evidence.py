@@ -82,10 +82,10 @@ def factors_for(worse: str, smallest: float) -> Floats:
     return {"lower": below, "higher": above}.get(worse, np.concatenate([below, above]))
 
 
-def _nulls(mean: Reals, band: Reals) -> tuple[Singles, Singles]:
+def _nulls(mean: Reals, band: Reals, surge: Singles | None = None) -> tuple[Singles, Singles]:
     """Means at the two edges of the dead band."""
     single, wide = mean.astype(np.float32), (1.0 + band).astype(np.float32)
-    return single / wide, single * wide
+    return single / (wide if surge is None else wide * surge), single * wide
 
 
 def _log1p(u: Singles) -> Singles:
@@ -102,7 +102,9 @@ def _log1p(u: Singles) -> Singles:
     return found
 
 
-def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Floats, power: Singles | None = None) -> Coefficients:
+def count_coefficients(
+    mean: Reals, band: Reals, dispersion: Reals, factors: Floats, *, power: Singles | None = None, surge: Singles | None = None
+) -> Coefficients:
     """Negative binomial counts: a mean tilted by each factor against the baseline mean.
 
     Parameters
@@ -117,6 +119,8 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
         Factors on the mean, > 0 and not 1.
     power : (n_series,) float32, optional
         Of the likelihood ratio, in (0, 1]: evidence is multiplied by it.
+    surge : (n_series,) float32, optional
+        Factor >= 1 by which the mean stands above what it was for days: a fall back to that counts as unchanged, too.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def count_coefficients(mean: Reals, band: Reals, dispersion: Reals, factors: Flo
     M. Hoehle, M. Paul, "Count data regression charts for the monitoring of surveillance time series", CSDA 52, 2008.
     """
     found = _Rows(len(factors), len(mean))
-    nulls = _nulls(mean, band)
+    nulls = _nulls(mean, band, surge)
     alpha = np.maximum(dispersion, 0.0).astype(np.float32)
     # What counts is alpha times the mean, so that alpha may be small and matter all the same.
     poisson = np.flatnonzero(alpha < LEAST_DISPERSION)

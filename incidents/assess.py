@@ -111,11 +111,11 @@ class Assessment:
         guilty = [self.first.change.service] if self.first is not None and self.state.verdict == "guilty" else []
         return frozenset([*self.state.services, *guilty])
 
-    def what_if(self, needed: float, cleared: frozenset[str]) -> tuple[str, ...]:
+    def what_if(self, settings: Settings, cleared: frozenset[str]) -> tuple[str, ...]:
         """What would turn the verdict."""
         if self.feed_silent:
             return ("a change feed that speaks again would: while it is silent, what else changed is unknown, and nobody is guilty",)
-        return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=needed, cleared=cleared)
+        return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=settings.policy.guilty, cleared=cleared, calibration=settings.calibration)
 
     def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], may: Permission, at_ms: int) -> Facts:
         """Facts for the policy; `others` are the other open incidents."""
@@ -179,7 +179,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
     known = changes.suspects(incident.onset * settings.bucket_ms)
     contrasts = contrasts_of(incident, books, settings, known)
-    verdicts = weigh(scene, known, contrasts, incident.cleared)
+    verdicts = weigh(scene, known, contrasts, incident.cleared, settings.calibration)
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
     quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)
@@ -200,6 +200,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
                 service=b.change.service,
                 version=b.change.version,
                 probability=round(b.probability, 6),
+                uncalibrated=round(b.uncalibrated, 6),
                 reasons=b.reasons,
                 evidence={kind: round(nats, 3) for kind, nats in b.evidence.items()},
                 facts=facts_of(b.change),

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from rollguard.config import Calibration
 from rollguard.incidents.changes import Change
 from rollguard.incidents.scene import Scene, VersionContrast
 from rollguard.incidents.timing import FLOOR, lag_evidence, wave_evidence
 
-__all__ = ["Blame", "Verdicts", "probability_without", "weigh"]
+__all__ = ["PLAIN", "Blame", "Verdicts", "probability_without", "weigh"]
 
+#: Evidence taken as it is.
+PLAIN = Calibration(power=1.0, lapse=0.0)
 #: Prior probability that an incident has no change behind it; published shares of change-triggered incidents lie at 50 to 75 %.
 NO_CHANGE_PRIOR = 0.4
 #: Probability that a reached place is hurt, and that an unreached one is (through shared parts), if the change did it.
@@ -42,6 +45,8 @@ class Blame:
     ----------
     change : Change
     probability : float
+    uncalibrated : float
+        What the evidence alone would make of it.
     time_nats, waves_nats, place_nats, service_nats, version_nats, aftermath_nats : float
         Log likelihood ratios against "no change".
     reasons : tuple of str
@@ -53,6 +58,7 @@ class Blame:
 
     change: Change
     probability: float
+    uncalibrated: float
     time_nats: float
     waves_nats: float
     place_nats: float
@@ -83,7 +89,13 @@ class Verdicts:
     no_change: float
 
 
-def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[VersionContrast, ...]], cleared: frozenset[str] = frozenset()) -> Verdicts:
+def weigh(
+    scene: Scene,
+    changes: list[Change],
+    contrasts: dict[str, tuple[VersionContrast, ...]],
+    cleared: frozenset[str] = frozenset(),
+    calibration: Calibration = PLAIN,
+) -> Verdicts:
     """Posterior over changes and "no change".
 
     Parameters
@@ -95,6 +107,8 @@ def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[Versio
         By deploy id, where versions could be compared.
     cleared : frozenset of str
         Deploy ids that were rolled back in vain.
+    calibration : Calibration
+        What is made of the evidence; by itself it is taken as it is.
 
     Returns
     -------
@@ -103,18 +117,35 @@ def weigh(scene: Scene, changes: list[Change], contrasts: dict[str, tuple[Versio
     weighed = [_one(scene, change, contrasts.get(change.deploy_id, ()), in_vain=change.deploy_id in cleared) for change in changes]
     # Changes from long before share the prior, so adding one is not free: among many, one lies close by chance. Those that
     # came after the onset do not: a busy hour of mending takes nothing from the suspicion of who did it.
-    before = sum(b.time_nats > math.log(FLOOR * scene.lookback_ms / 60_000.0) + 1.0 for b in weighed)
+    before = sum(_could(scene, b) for b in weighed)
     prior = (1.0 - NO_CHANGE_PRIOR) / max(before, 1)
-    scores = [math.log(prior) + b.nats for b in weighed]
+    plain, _ = _posterior([math.log(prior) + b.nats for b in weighed])
+    tempered, none = _posterior([math.log(prior) + calibration.power * b.nats for b in weighed])
+    # Where the model fails, all is as before; what began before a change is not blamed on it even then, nor what was rolled back in vain.
+    lapse = calibration.lapse
+    could = [_could(scene, b) and b.aftermath_nats == 0.0 for b in weighed]
+    shares = [prior if each else 0.0 for each in could]
+    spread = NO_CHANGE_PRIOR + math.fsum(shares)
+    found = [
+        replace(b, probability=(1.0 - lapse) * share + lapse * before / spread, uncalibrated=alone)
+        for b, share, before, alone in zip(weighed, tempered, shares, plain, strict=True)
+    ]
+    ranked = sorted(found, key=lambda b: (-b.probability, b.change.deploy_id))
+    return Verdicts(tuple(ranked), (1.0 - lapse) * none + lapse * NO_CHANGE_PRIOR / spread)
+
+
+def _could(scene: Scene, blame: Blame) -> bool:
+    """Whether a change came before what hurts."""
+    return blame.time_nats > math.log(FLOOR * scene.lookback_ms / 60_000.0) + 1.0
+
+
+def _posterior(scores: list[float]) -> tuple[list[float], float]:
+    """Shares of the changes, and of "no change", from log prior times likelihood."""
     top = max([*scores, math.log(NO_CHANGE_PRIOR)])
     odds = [math.exp(score - top) for score in scores]
     none = math.exp(math.log(NO_CHANGE_PRIOR) - top)
     total = none + math.fsum(odds)
-    ranked = sorted(
-        (replace(b, probability=o / total) for b, o in zip(weighed, odds, strict=True)),
-        key=lambda b: (-b.probability, b.change.deploy_id),
-    )
-    return Verdicts(tuple(ranked), none / total)
+    return [each / total for each in odds], none / total
 
 
 def probability_without(probability: float, nats: float) -> float:
@@ -148,6 +179,7 @@ def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...], *
     return Blame(
         change=change,
         probability=0.0,
+        uncalibrated=0.0,
         time_nats=time_nats,
         waves_nats=waves_nats,
         place_nats=place_nats,
@@ -166,17 +198,19 @@ def _place(scene: Scene, change: Change) -> tuple[float, tuple[str, ...]]:
     all_hurt = 0.0
     any_mix = 0.0
     spared, struck, unreached_well = [], [], []
+    first_ms = min((onset_ms for onset_ms, _ in scene.onset_ms.values()), default=scene.now_ms)
     for region, nats in sorted(scene.evidence.items()):
-        ratio = math.exp(max(-MOST_NATS, min(MOST_NATS, nats)))
         reach = change.reach_at(region)
-        # A place reached only after the incident began could not yet hurt because of it.
-        onset = scene.onset_ms.get(region)
+        # A place reached only after it began to hurt could not yet hurt because of it; where its own onset is not known, it may have begun since.
+        onset = scene.onset_ms.get(region) if region in scene.measured else None
         reached = reach is not None and reach.started_ms <= (onset[0] + 2.0 * onset[1] if onset else scene.now_ms)
+        ratio = math.exp(max(-MOST_NATS, min(MOST_NATS, nats)))
+        since = _since(reach.started_ms, first_ms, scene.now_ms) if reach is not None and reached and nats < 0.0 else 1.0
         share = HURT_IF_REACHED if reached else HURT_IF_NOT
-        mine += math.log(share * ratio + 1.0 - share)
+        mine += math.log(share * ratio**since + 1.0 - share)
         all_hurt += math.log(0.97 * ratio + 0.03)
         any_mix += math.log(0.5 * ratio + 0.5)
-        if reached and nats < -2.0:
+        if reached and nats * since < -2.0:
             spared.append(region)
         if not reached and nats > 2.0:
             struck.append(region)
@@ -196,6 +230,11 @@ def _place(scene: Scene, change: Change) -> tuple[float, tuple[str, ...]]:
     if not reasons:
         reasons.append(f"place: it reached what hurts, and no place was left as a control ({nats:+.1f} nats)")
     return nats, tuple(reasons)
+
+
+def _since(reached_ms: int, first_ms: int, now_ms: int) -> float:
+    """Share of an incident's time in which a place had been reached: that it was well before says nothing of the change."""
+    return min(1.0, max(0.0, (now_ms - reached_ms) / max(now_ms - first_ms, 1)))
 
 
 def _service(scene: Scene, change: Change) -> tuple[float, str]:

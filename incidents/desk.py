@@ -244,7 +244,7 @@ class Desk:
         return hurt or frozenset(place for place, nats in evidence.items() if nats > -2.0) or frozenset(evidence)
 
     def _home(self, signal: Signal, places: frozenset[str]) -> Incident | None:
-        """The open incident a signal belongs to: one that hurts in the same place, or whose leading suspect reached it."""
+        """The open incident a signal belongs to: one in the same place, whose leading suspect reached it, or that has none and hurts alike."""
         candidates = [incident for incident in self.incidents if not self._is_another(incident, signal)]
         for incident in candidates:
             if not incident.regions or places & set(incident.regions) or "" in places:
@@ -257,7 +257,8 @@ class Desk:
             reaches = [change.reach_at(place) for place in sorted(places)]
             if all(reach is not None and reach.started_ms <= onset_ms for reach in reaches):
                 return incident
-        return None
+        # No change tells them apart: what hurts in the same way elsewhere, a while later, is told once.
+        return next((each for each in candidates if self._leader(each) is None and signal.series.metric in each.metrics), None)
 
     def _leader(self, incident: Incident) -> Change | None:
         """The change that most probably did it, where one leads."""
@@ -366,7 +367,7 @@ class Desk:
         )
         minute = (tick.bucket - incident.opened) % max(MINUTE_MS // self.settings.bucket_ms, 1) == 0
         if not incident.told or summary != incident.told or minute:
-            incident.shown = replace(seen.state, would_change=seen.what_if(self.settings.policy.guilty, incident.cleared))
+            incident.shown = replace(seen.state, would_change=seen.what_if(self.settings, incident.cleared))
         if not incident.told:
             self._tell(incident, "opened", at_ms, out)
         elif summary != incident.told or minute:

@@ -52,7 +52,7 @@ class Gaps:
     open : dict of str to Gap
         By source; "" is a time that stands still.
     usual : dict of str to float
-        Events a bucket that each source brings while it brings any.
+        Events a bucket that each source brings, silent ones counted once it speaks again.
     """
 
     read: set[str] = field(default_factory=set)
@@ -88,7 +88,7 @@ class Gaps:
             if not gone:
                 self.read.add(source)
             if events[source]:
-                self._learn(source, events[source], bucket_ms)
+                self._learn(source, events[source], tick.bucket, bucket_ms)
             if not gone and (events[source] or not others):
                 out += self._end(source, at_ms)
             elif source in self.read:
@@ -99,9 +99,13 @@ class Gaps:
                     out += self._begin(source, gap, settings, at_ms, silent=not gone)
         return out
 
-    def _learn(self, source: str, events: float, bucket_ms: int) -> None:
-        before = self.usual.get(source, events)
-        self.usual[source] = before + (events - before) * (1.0 - 0.5 ** (bucket_ms / USUAL_HALF_MS))
+    def _learn(self, source: str, events: float, bucket: int, bucket_ms: int) -> None:
+        """Learn from a bucket with events and from the empty ones before it: of a rare source most are empty, and none of them is a gap."""
+        gap = self.open.get(source)
+        span = 1 if gap is None else bucket - gap.since_ms // bucket_ms + 1
+        mean = events / span
+        before = self.usual.get(source, mean)
+        self.usual[source] = before + (mean - before) * (1.0 - 0.5 ** (span * bucket_ms / USUAL_HALF_MS))
 
     def pulse(self, pulse: Pulse, settings: Settings, frontier_ms: int) -> list[Entry]:
         """Take that no bucket has closed for a minute."""

@@ -237,6 +237,8 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
         The version it brought.
     probability : float
         Posterior, 0..1.
+    uncalibrated : float or None
+        The same before it was calibrated: what the evidence alone says.
     reasons : tuple of str
         What speaks for and against it, one sentence each.
     evidence : dict of str to float
@@ -249,6 +251,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     version: str | None = None
     probability: float
+    uncalibrated: float | None = None
     reasons: tuple[str, ...]
     evidence: dict[str, float] = {}
     facts: tuple[str, ...] = ()

@@ -10,8 +10,8 @@ from rollguard.incidents.scene import Scene
 __all__ = ["FLOOR", "lag_evidence", "wave_evidence"]
 
 #: Lag of a symptom after a change: within its own window, soon after, later, or dormant. Shares and mean minutes.
-WITHIN, SOON, LATER, DORMANT = 0.82, 0.10, 0.05, 0.03
-SOON_MIN, LATER_MIN = 1.0, 30.0
+WITHIN, SOON, LATER, DORMANT = 0.72, 0.12, 0.12, 0.04
+SOON_MIN, LATER_MIN = 1.5, 15.0
 #: An onset is no better known than this; and a change that came later than it by so many errors came after it.
 LEAST_SIGMA_MS, BEFORE_SIGMAS = 5_000.0, 6.0
 #: What began before the change has a density of so little, 1/min: no other evidence outweighs it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rollguard.incidents.blame import Verdicts, weigh
+from rollguard.config import Calibration
+from rollguard.incidents.blame import PLAIN, Verdicts, weigh
 from rollguard.incidents.changes import Change
 from rollguard.incidents.scene import Scene, VersionContrast
 
@@ -20,13 +21,20 @@ BEFORE_MS = 3_600_000
 
 
 def what_if(
-    scene: Scene, changes: list[Change], contrasts: Contrasts, verdicts: Verdicts, *, needed: float, cleared: frozenset[str] = frozenset()
+    scene: Scene,
+    changes: list[Change],
+    contrasts: Contrasts,
+    verdicts: Verdicts,
+    *,
+    needed: float,
+    cleared: frozenset[str] = frozenset(),
+    calibration: Calibration = PLAIN,
 ) -> tuple[str, ...]:
     """What would have to be seen otherwise for the first suspect to be guilty, or not to be.
 
     Parameters
     ----------
-    scene, changes, contrasts, cleared
+    scene, changes, contrasts, cleared, calibration
         As they were weighed.
     verdicts : Verdicts
         What that gave.
@@ -45,7 +53,7 @@ def what_if(
     guilty = first.probability >= needed
     found = []
     for words, seen, compared in _otherwise(scene, first.change, contrasts, against=guilty):
-        again = weigh(seen, changes, compared, cleared)
+        again = weigh(seen, changes, compared, cleared, calibration)
         probability = next(b.probability for b in again.suspects if b.change is first.change)
         if (probability >= needed) != guilty:
             found.append(f"{first.change.deploy_id} would {'not ' if guilty else ''}be guilty if {words} ({100.0 * probability:.0f} %)")

@@ -7,6 +7,7 @@ from rollguard.replay.otherwise import Switches, run_otherwise
 from rollguard.replay.out import OutError, make_out
 from rollguard.replay.pipeline import Progress, Replay
 from rollguard.replay.produce import Produced, produce_case
+from rollguard.replay.reader import EventFile, stem_of
 from rollguard.replay.report import html_of, in_words, lasting, told
 from rollguard.replay.run import Run, run_case, run_of
 from rollguard.replay.simulation import Kind, Recipe, Simulated, Story, case_kinds, kinds_table, march_story, simulate_case, write_case
@@ -17,6 +18,7 @@ __all__ = [
     "Case",
     "CaseError",
     "Done",
+    "EventFile",
     "Kind",
     "OutError",
     "Produced",
@@ -48,6 +50,7 @@ __all__ = [
     "run_of",
     "run_otherwise",
     "simulate_case",
+    "stem_of",
     "told",
     "write_affected",
     "write_case",

@@ -4,11 +4,13 @@ from rollguard.responders.carrier import Carrier
 from rollguard.responders.executor import Executor, Intent
 from rollguard.responders.heartbeat import Heartbeat
 from rollguard.responders.listing import ClusterError, Collection, GoneError
+from rollguard.responders.mask import Mask
 from rollguard.responders.pagers import make_pager
 from rollguard.responders.records import Link, MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
 from rollguard.responders.switch import KillSwitch
 from rollguard.responders.targets import image_version, make_target, rolled_out
 from rollguard.responders.telling import Notice, page_of
+from rollguard.responders.trying import try_pager, try_target
 
 __all__ = [
     "Carrier",
@@ -20,6 +22,7 @@ __all__ = [
     "Intent",
     "KillSwitch",
     "Link",
+    "Mask",
     "MovedError",
     "Notice",
     "Page",
@@ -36,4 +39,6 @@ __all__ = [
     "make_target",
     "page_of",
     "rolled_out",
+    "try_pager",
+    "try_target",
 ]

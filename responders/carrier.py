@@ -125,7 +125,7 @@ class Carrier:
                 try:
                     await self.pagers[name].send(page, message_id=f"{row.id}/renewed")
                 except PageError as error:
-                    log.warning("page_not_renewed", incident=incident.incident_id, pager=name, error=str(error))
+                    log.warning("page_not_renewed", incident_id=incident.incident_id, pager=name, error=str(error))
 
     async def _in_order(self, name: str, rows: list[tuple[OutboxRow, Notice]]) -> None:
         for row, notice in rows:
@@ -178,13 +178,15 @@ class Carrier:
             )
             for other in others
         ]
-        log.warning("page_waits" if error.recoverable else "page_parked", incident=row.incident_id, pager=notice.pager, attempt=row.attempts, error=str(error))
+        log.warning(
+            "page_waits" if error.recoverable else "page_parked", incident_id=row.incident_id, pager=notice.pager, attempt=row.attempts, error=str(error)
+        )
         if error.recoverable:
             wait_ms = max(_back_off_ms(row.attempts), error.after_ms or 0)
             await self._settle(row, "retry", str(error), next_ms=now_ms + wait_ms, follow=follow)
             return
         if not others and not notice.because:
-            log.error("page_not_told", incident=row.incident_id, pager=notice.pager, what_to_do="name pagers in respond.fallback")
+            log.error("page_not_told", incident_id=row.incident_id, pager=notice.pager, what_to_do="name pagers in respond.fallback")
         self._first_ms.pop(row.id, None)
         await self._settle(row, "parked", str(error), follow=follow)
 

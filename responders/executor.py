@@ -109,12 +109,17 @@ class Executor:
 
     async def once(self) -> bool:
         """Carry out the rollback that has waited longest; whether there was one."""
-        rows = await asyncio.to_thread(self.store.due, ["rollback"], self.now_ms(), 1, taken_by=self.taken_by, lease_ms=self._lease_ms)
+        rows = await self.take(1)
         for row in rows:
-            await self._carry_out(row)
+            await self.carry_out(row)
         return bool(rows)
 
-    async def _carry_out(self, row: OutboxRow) -> None:
+    async def take(self, limit: int) -> list[OutboxRow]:
+        """Take what has waited longest; each has to be carried out at once, as its lease runs."""
+        return await asyncio.to_thread(self.store.due, ["rollback"], self.now_ms(), limit, taken_by=self.taken_by, lease_ms=self._lease_ms)
+
+    async def carry_out(self, row: OutboxRow) -> None:
+        """Carry out one that was taken."""
         asked = _read(row)
         if asked is None:
             await self._end(row, "failed", "not carried out: what was asked for cannot be read, another version of Rollguard wrote it")
@@ -222,7 +227,7 @@ class Executor:
     async def _end(self, row: OutboxRow, outcome: Outcome, detail: str) -> None:
         """Write the outcome, tell those who were told of the rollback, and the desk."""
         now_ms = self.now_ms()
-        log.warning("rollback_over", incident=row.incident_id, outcome=outcome, detail=detail)
+        log.warning("rollback_over", incident_id=row.incident_id, outcome=outcome, detail=detail)
         follow = await asyncio.to_thread(self._pages, row, outcome, detail)
         told = [self._ledger(outcome, row, {"row": row.id, "detail": detail})]
         stands = await asyncio.to_thread(self.store.settle, row.id, self.taken_by, outcome, now_ms, detail=detail, follow=follow, ledger_rows=told)

@@ -217,13 +217,16 @@ class TargetError(RollguardError):
     where : str
         The target, service and place; never a secret.
     problem : str
+    status : int or None
+        Of HTTP, where it answered.
     """
 
     code = "target"
 
-    def __init__(self, where: str, problem: str) -> None:
+    def __init__(self, where: str, problem: str, *, status: int | None = None) -> None:
         self.where = where
         self.problem = problem
+        self.status = status
         super().__init__(f"{where}: {problem}")
 
 

@@ -18,6 +18,7 @@ from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
 from rollguard.service.notices import rows_of
 from rollguard.service.signals import to_signals
+from rollguard.service.watch import CHANGES
 from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, TimelineRow
 from rollguard.streams.kafka import Logs, Outgoing
 
@@ -46,6 +47,8 @@ class DeskOut(msgspec.Struct, frozen=True):
         What was said of versions, for the gate.
     records : list of Outgoing
         Dead letters and pulses.
+    changed_ms : int or None
+        When the change feed last brought something, by the clock of who wrote it into our log.
     """
 
     batch: Batch | None
@@ -53,6 +56,7 @@ class DeskOut(msgspec.Struct, frozen=True):
     kills: list[Kill] = []
     releases: list[ChangeSeen | Command] = []
     probe: Probe | None = None
+    changed_ms: int | None = None
 
 
 class DeskWorks:
@@ -87,26 +91,28 @@ class DeskWorks:
             fresh=lambda: Desk(self.settings, live=True),
             restore=lambda state: Desk.restore(self.settings, state, live=True),
         )
-        return DeskWork(self, epoch, desk, offset=offset, kept=kept)
+        frontier = await stored(self.store.flag, Executor.FRONTIER)
+        return DeskWork(self, epoch, desk, offset=offset, kept=kept, frontier_ms=None if frontier is None else int(frontier.value))
 
 
 class DeskWork:
     """The signals log, and the desk that reads it."""
 
-    def __init__(self, works: DeskWorks, epoch: int, desk: Desk, *, offset: int, kept: int) -> None:
+    def __init__(self, works: DeskWorks, epoch: int, desk: Desk, *, offset: int, kept: int, frontier_ms: int | None = None) -> None:
         self.works = works
         self.epoch = epoch
         self.desk = desk
         self.offset = offset
         self.codec = LogCodec()
-        self.frontier_ms: int | None = None
+        #: How far it has come; until the first tick, what whoever had it before said.
+        self.frontier_ms = frontier_ms
         self._kept_offset = kept
         #: Behind the last record whose rows are in the database.
         self._recorded = offset
         self._gap = True
         self._kept_ms: int | None = None
         self._ticked_ms: int | None = None
-        self._said_ms: int | None = None
+        self._said_ms = frontier_ms
         self._said_at_ms = 0
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> DeskOut:
@@ -119,6 +125,7 @@ class DeskWork:
         kills: list[Kill] = []
         releases: list[ChangeSeen | Command] = []
         probe: Probe | None = None
+        changed_ms: int | None = None
         for record in records:
             try:
                 found = self.codec.decode(record.value or b"")
@@ -144,6 +151,8 @@ class DeskWork:
                 ledger.append(LedgerRow(offset=record.offset, ordinal=len(entries), at_ms=found.at_ms, kind=f"command.{verb}", body=body))
             if isinstance(found, ChangeSeen | Command):
                 releases.append(found)
+            if isinstance(found, ChangeSeen):
+                changed_ms = max(changed_ms or 0, record.timestamp)
             if isinstance(found, Probe):
                 probe = found
             if isinstance(found, Kill):
@@ -152,7 +161,7 @@ class DeskWork:
         self.offset = records[-1].offset + 1
         if not timeline and not ledger:
             # Most records come to nothing; the next batch speaks of them too.
-            return DeskOut(None, letters, kills, releases, probe)
+            return DeskOut(None, letters, kills, releases, probe, changed_ms)
         batch = Batch(
             from_offset=self._recorded,
             to_offset=self.offset,
@@ -161,7 +170,7 @@ class DeskWork:
             outbox=tuple(outbox),
             ledger=tuple(ledger),
         )
-        return DeskOut(batch, letters, kills, releases, probe)
+        return DeskOut(batch, letters, kills, releases, probe, changed_ms)
 
     async def rest(self, now_ms: int) -> DeskOut | None:
         """Tell by the clock on the wall that no bucket closes any more."""
@@ -179,6 +188,9 @@ class DeskWork:
             await stored(self.works.store.raise_flag, KillSwitch.FLAG, "on" if kill.on else "off", kill.at_ms)
         if out.probe is not None:
             await stored(self.works.store.raise_flag, Heartbeat.FLAG, str(out.probe.at_ms), self.works.now_ms())
+        if out.changed_ms is not None:
+            # At its own time: what is read again after a crash is no news.
+            await stored(self.works.store.raise_flag, CHANGES, str(out.changed_ms), out.changed_ms)
         if out.releases:
             await stored(remember, self.works.store, out.releases, self.works.now_ms())
         if out.batch is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 import structlog
@@ -11,22 +13,57 @@ from aiokafka import ConsumerRecord, TopicPartition
 from rollguard.config import RollguardError, Settings
 from rollguard.detectors import Detect, Signal, Tick
 from rollguard.incidents import LogCodec
+from rollguard.service.filling import discard, filled, taken
 from rollguard.service.ingest_work import dead_letter
 from rollguard.service.kept import stored, take_over
 from rollguard.service.probing import Prober
 from rollguard.service.signals import to_signals
 from rollguard.store import Store
-from rollguard.streams import BlockCodec, BlockRecord, Merger, SnapshotError, WireError
-from rollguard.streams.kafka import Logs, Outgoing
+from rollguard.streams import BlockCodec, BlockRecord, Filler, Merger, SnapshotError, WireError
+from rollguard.streams.kafka import Logs, Outgoing, Stretches
 
 __all__ = ["DetectStage", "DetectWork", "DetectWorks"]
 
 log = structlog.get_logger()
 
+#: A bucket is in doubt when so large a share of its events came too late or was refused; the desk judges the same over some minutes.
+DOUBT_SHARE = 0.1
+
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     merger: bytes
     detect: bytes
+    filler: bytes | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is told of a stage as metrics, by metric of the config.
+
+    Attributes
+    ----------
+    missing, uncertain, signals : Counter
+        Buckets of which nothing is known, buckets in doubt, and signals, since they were last taken.
+    series : dict of str to int
+        Series that are watched now.
+    """
+
+    missing: Counter[str] = field(default_factory=Counter)
+    uncertain: Counter[str] = field(default_factory=Counter)
+    signals: Counter[str] = field(default_factory=Counter)
+    series: dict[str, int] = field(default_factory=dict)
+
+    def take(self, told: Signal | Tick) -> None:
+        """Count what the stage told."""
+        if isinstance(told, Signal):
+            self.signals[told.series.metric] += 1
+            return
+        for account in told.accounts:
+            self.series[account.metric] = len(account.series)
+            if account.missing:
+                self.missing[account.metric] += 1
+            elif account.unsettled or account.doubtful > DOUBT_SHARE * (account.events + account.doubtful):
+                self.uncertain[account.metric] += 1
 
 
 class DetectStage:
@@ -40,6 +77,8 @@ class DetectStage:
     def __init__(self, settings: Settings) -> None:
         self.merger = Merger(settings)
         self.detect = Detect(settings)
+        #: Gives blocks of a changed metric its past; None: there is nothing to fill.
+        self.filler: Filler | None = None
 
     def feed(self, records: Iterable[BlockRecord]) -> list[Signal | Tick]:
         """Take records of the log, in order.
@@ -58,7 +97,8 @@ class DetectStage:
 
     def snapshot(self) -> bytes:
         """All that later answers depend on; see `restore`."""
-        return msgspec.msgpack.encode(_State(merger=self.merger.snapshot(), detect=self.detect.snapshot()))
+        filler = self.filler.snapshot() if self.filler else None
+        return msgspec.msgpack.encode(_State(merger=self.merger.snapshot(), detect=self.detect.snapshot(), filler=filler))
 
     @classmethod
     def restore(cls, settings: Settings, data: bytes) -> DetectStage:
@@ -75,6 +115,7 @@ class DetectStage:
             raise SnapshotError(f"detect: snapshot refused: it is damaged ({error}). Read the log from its start.") from error
         stage = cls(settings)
         stage.merger, stage.detect = Merger.restore(settings, state.merger), Detect.restore(settings, state.detect)
+        stage.filler = None if state.filler is None else Filler.restore(settings, state.filler)
         return stage
 
 
@@ -90,34 +131,47 @@ class DetectWorks:
         Who we are, for those who look into the database.
     now_ms : callable
         The clock on the wall.
+    stretches : Stretches, optional
+        What a backfilled stage reads the sources with, where the log of blocks does not say yet what its metrics need.
     """
 
-    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, settings: Settings, logs: Logs, store: Store, owner: str, now_ms: Callable[[], int], *, stretches: Stretches | None = None) -> None:
         self.settings = settings
         self.logs = logs
         self.store = store
         self.owner = owner
         self.now_ms = now_ms
+        self.stretches = stretches
 
     async def open(self, partition: TopicPartition) -> DetectWork:
-        """Take the stage over, as it was last kept; where nothing fits, from the log's beginning."""
+        """Take the stage over, as it was last kept, or as a backfill left it; where nothing fits, from the log's beginning."""
         name = f"detect/{partition.partition}"
+        bounds = await self.logs.bounds(partition)
         epoch, stage, offset, kept = await take_over(
             self.store,
             name,
             self.owner,
             self.now_ms(),
-            await self.logs.bounds(partition),
+            bounds,
             fresh=lambda: DetectStage(self.settings),
             restore=lambda state: DetectStage.restore(self.settings, state),
         )
-        return DetectWork(self, name, epoch, stage, offset=offset, kept=kept)
+        found = await stored(taken, self.store, name, self.settings, bounds)
+        if found is None:
+            return DetectWork(self, name, epoch, stage, offset=offset, kept=kept)
+        try:
+            stage = DetectStage.restore(self.settings, found.staged.stage)
+        except SnapshotError as error:
+            log.warning("backfill_refused", stage=name, error=str(error))
+            return DetectWork(self, name, epoch, stage, offset=offset, kept=kept)
+        log.info("backfill_taken", stage=name, offset=found.offset, metrics=found.staged.metrics)
+        return DetectWork(self, name, epoch, stage, offset=found.offset, kept=kept, away=found.staged.away)
 
 
 class DetectWork:
     """The log of blocks, and the stage that reads it."""
 
-    def __init__(self, works: DetectWorks, name: str, epoch: int, stage: DetectStage, *, offset: int, kept: int) -> None:
+    def __init__(self, works: DetectWorks, name: str, epoch: int, stage: DetectStage, *, offset: int, kept: int, away: Sequence[bytes] | None = None) -> None:
         self.works = works
         self.name = name
         self.epoch = epoch
@@ -125,8 +179,12 @@ class DetectWork:
         self.offset = offset
         self.codec = BlockCodec(works.settings)
         self.log_codec = LogCodec()
+        self.tally = Tally()
         self._kept_offset = kept
         self._kept_ms: int | None = None
+        #: What a backfill found that nobody has told yet; None: the stage does not come from one.
+        self._away = away
+        self._untold = tuple(away or ())
         heartbeat = works.settings.respond.heartbeat
         self._prober = None if heartbeat.secret is None else Prober()
         self._probe_every_ms = heartbeat.every_ms
@@ -136,10 +194,12 @@ class DetectWork:
         """Let the stage take records; what is no block is put away."""
         if self._kept_ms is None:
             self._kept_ms = now_ms
-        out: list[Outgoing] = []
+        out = [to_signals(told) for value in self._untold if isinstance(told := self.log_codec.decode(value), Signal)]
+        self._untold = ()
+        stage = self.stage
         for record in records:
             try:
-                found = self.stage.feed([self.codec.decode(record.value or b"")])
+                found = stage.feed(filled(stage.filler, self.works.stretches, self.codec.decode(record.value or b"")))
             except WireError as error:
                 out.append(dead_letter(record, source="blocks", reason="wire", detail=str(error)))
                 continue
@@ -148,7 +208,13 @@ class DetectWork:
                     raise
                 out.append(dead_letter(record, source="blocks", reason=error.code, detail=str(error)))
                 continue
-            out += [to_signals(each, self.log_codec) for each in found]
+            for each in found:
+                self.tally.take(each)
+                out.append(to_signals(each, self.log_codec))
+        if stage.filler is not None and not stage.filler:
+            stage.filler = None
+            if self.works.stretches is not None:
+                self.works.stretches.close()
         self.offset = records[-1].offset + 1
         return out + self._probed(now_ms)
 
@@ -182,3 +248,6 @@ class DetectWork:
         state = self.stage.snapshot()
         await stored(self.works.store.keep, self.name, self.epoch, offset=self.offset, state=state, now_ms=now_ms)
         self._kept_offset, self._kept_ms = self.offset, now_ms
+        if self._away is not None:
+            await stored(discard, self.works.store, self.name, self.works.settings)
+            self._away = None

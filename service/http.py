@@ -21,7 +21,7 @@ from rollguard.service.commands import CommandRefusedError
 from rollguard.service.intake import TurnedAwayError, body_of, turned_away
 from rollguard.service.pagerduty import SIGNATURE
 
-__all__ = ["HttpService", "routes"]
+__all__ = ["HttpService", "routes", "serve"]
 
 
 #: What a pipeline sees that looks at nothing but the status.
@@ -101,6 +101,19 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the worker."""
         yield
+
+
+async def serve(http: Http, app: Starlette) -> None:
+    """Serve the routes until cancelled; where the config has no port, only wait for that."""
+    if not http.port:
+        await asyncio.Event().wait()
+    server = _Server(uvicorn.Config(app, host=http.host, port=http.port, log_config=None, access_log=False, lifespan="off"))
+    serving = asyncio.ensure_future(server.serve())
+    try:
+        await asyncio.shield(serving)
+    finally:
+        server.should_exit = True
+        await serving
 
 
 class HttpService(Service):

@@ -17,7 +17,8 @@ from rollguard.service.changes import Append
 from rollguard.service.notices import LOG
 from rollguard.service.signals import to_signals
 from rollguard.service.stages import now_ms
-from rollguard.store import Store
+from rollguard.service.watch import Watch
+from rollguard.store import OutboxRow, Store
 from rollguard.streams.kafka import find_secret, pauses
 
 __all__ = ["RespondService", "pager_of", "pagers_of", "target_of"]
@@ -26,10 +27,14 @@ log = structlog.get_logger()
 
 #: How often the outbox is looked at when nothing was due, in seconds.
 LOOK_S = 0.5
+#: How often it is looked for rollbacks that nobody carried out, or spoke of again: minutes have passed by then anyway.
+SWEEP_S = 5.0
 #: How often pagers that forget are told again.
 RENEW_MS = 60_000
 #: Rollbacks that may be under way beside each other.
 SIDE_BY_SIDE = 4
+#: At the end, what is under way is waited for no longer than this; a rollback that is not there yet by then is asked about by the next worker.
+FINISH_S = 15.0
 #: What became of rollbacks is told to the desk once more after a start, so far back.
 RECALLED_MS = 24 * 3_600_000
 
@@ -94,12 +99,25 @@ class RespondService(Service):
         Appends to our topics, so that the desk learns what became of a rollback.
     owner : str
         Who we are; another name after each start.
+    watch : Watch, optional
+        Knows whether pages wait for too long: then nobody outside is told that all is well.
     """
 
     mundane_level = "debug"
 
-    def __init__(self, settings: Settings, store: Store, *, pagers: Mapping[str, Pager], targets: Mapping[str, Target], append: Append, owner: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        pagers: Mapping[str, Pager],
+        targets: Mapping[str, Target],
+        append: Append,
+        owner: str,
+        watch: Watch | None = None,
+    ) -> None:
         self.pagers = pagers
+        self.watch = watch
         self.targets = targets
         taken_by = f"{owner}/{os.urandom(4).hex()}"
         self.carrier = Carrier(store, settings.respond, pagers, now_ms, taken_by)
@@ -108,11 +126,18 @@ class RespondService(Service):
             await append([to_signals(record)])
 
         self.heartbeat = heartbeat_of(settings, store)
+        self._finished = (asyncio.Event(), asyncio.Event())
         self.executor = Executor(store, settings, targets=targets, tell=tell, now_ms=now_ms, taken_by=taken_by)
         super().__init__()
 
     @Service.task
     async def _run(self) -> None:
+        try:
+            await self._carry()
+        finally:
+            self._finished[0].set()
+
+    async def _carry(self) -> None:
         waits = pauses()
         remembered = False
         renewed_ms = now_ms()
@@ -123,7 +148,8 @@ class RespondService(Service):
                     remembered = True
                 taken = await self.carrier.once()
                 # After what was due: a carrier that stands still tells nobody that all is well.
-                if self.heartbeat is not None:
+                stuck = self.watch is not None and self.watch.outbox_is_stuck
+                if self.heartbeat is not None and not stuck:
                     await self.heartbeat.beat(now_ms())
                 if now_ms() - renewed_ms >= RENEW_MS:
                     renewed_ms = now_ms()
@@ -138,7 +164,13 @@ class RespondService(Service):
 
     @Service.task
     async def _roll_back(self) -> None:
-        await asyncio.gather(self._sweep(), *(self._carry_out() for _ in range(SIDE_BY_SIDE)))
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            await asyncio.gather(self._sweep(), self._take(under_way))
+        finally:
+            # What was taken is finished, or it is a person's to find out whether it was done.
+            await asyncio.gather(*under_way)
+            self._finished[1].set()
 
     async def _sweep(self) -> None:
         """Say what became of rollbacks that nobody carried out, or spoke of again."""
@@ -151,24 +183,42 @@ class RespondService(Service):
                     recalled = True
                 await self.executor.sweep()
                 waits = pauses()
-                await self.sleep(LOOK_S)
+                await self.sleep(SWEEP_S)
             except RollguardError as error:
                 log.error("executor_stands_still", error=str(error))  # noqa: TRY400 - the text says it all
                 await self.sleep(next(waits))
 
-    async def _carry_out(self) -> None:
+    async def _take(self, under_way: set[asyncio.Task[None]]) -> None:
+        """Take what is due, in one question for as many as may be under way, and let each go its way."""
         waits = pauses()
         while not self.should_stop:
             try:
-                if not await self.executor.once():
-                    await self.sleep(LOOK_S)
+                free = SIDE_BY_SIDE - len(under_way)
+                rows = await self.executor.take(free) if free else []
                 waits = pauses()
             except RollguardError as error:
                 log.error("executor_stands_still", error=str(error))  # noqa: TRY400 - the text says it all
                 await self.sleep(next(waits))
+                continue
+            for row in rows:
+                task = asyncio.create_task(self._carry_out(row))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            await self.sleep(LOOK_S)
+
+    async def _carry_out(self, row: OutboxRow) -> None:
+        try:
+            await self.executor.carry_out(row)
+        except RollguardError as error:
+            # Its lease runs out, and the target is asked.
+            log.error("rollback_left_open", incident_id=row.incident_id, error=str(error))  # noqa: TRY400 - the text says it all
 
     async def on_stop(self) -> None:
-        """Let go of connections."""
+        """Finish what is under way: a page that was taken and not settled is nobody's until its lease runs out. Then let go of connections."""
+        try:
+            await asyncio.wait_for(asyncio.gather(*(each.wait() for each in self._finished)), FINISH_S)
+        except TimeoutError:
+            log.warning("responder_left_unfinished", waited_s=FINISH_S)
         for pager in self.pagers.values():
             await pager.close()
         if self.heartbeat is not None:

@@ -14,7 +14,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from mode import Service
 
 from rollguard.config import RollguardError
-from rollguard.streams.kafka import Access, KafkaLogs, Logs, Shell, Topics, Work, Works, group_of, pauses
+from rollguard.streams.kafka import CLIENT_ERRORS, Access, KafkaLogs, Logs, Shell, Topics, Work, Works, group_of, pauses
 
 __all__ = ["StageService", "now_ms"]
 
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 #: Brokers that are away are told good-bye no longer than this.
 LEAVE_S = 10.0
+#: Between two looks at where the logs end, in seconds.
+MEASURE_S = 5.0
 
 
 def now_ms() -> int:
@@ -30,15 +32,14 @@ def now_ms() -> int:
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
-    def __init__(self, shell: Shell[Any], name: str) -> None:
+    def __init__(self, shell: Shell[Any]) -> None:
         self._shell = shell
-        self._name = name
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         await self._shell.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        log.info("partitions_assigned", stage=self._name, partitions=[f"{each.topic}[{each.partition}]" for each in sorted(assigned)])
+        log.info("partitions_assigned", partitions=[f"{each.topic}[{each.partition}]" for each in sorted(assigned)])
         self._shell.assigned(assigned)
 
 
@@ -81,6 +82,11 @@ class StageService(Service):
         self.shell: Shell[Any] | None = None
         #: What keeps it from running now.
         self.trouble: str | None = None
+        #: Where each partition ends, as the brokers last said.
+        self.ends: Mapping[TopicPartition, int] = {}
+        #: When it last came round.
+        self.cycled_ms: int | None = None
+        self._consumer: Any = None
         self._away = asyncio.Event()
         super().__init__()
 
@@ -89,8 +95,37 @@ class StageService(Service):
         """Whether it is a member of its group and nothing is wrong."""
         return self.shell is not None and self.trouble is None
 
+    @property
+    def open(self) -> Mapping[TopicPartition, Work[Any]]:
+        """The works that this worker has now, by partition."""
+        return {} if self.shell is None else dict(self.shell.open)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a partition of it is ours."""
+        return self.shell is not None and bool(self.shell.mine)
+
+    @Service.task
+    async def _measure(self) -> None:
+        """Ask now and then where the logs end."""
+        while not self.should_stop:
+            self.ends = await self._asked_ends()
+            await self.sleep(MEASURE_S)
+
+    async def _asked_ends(self) -> Mapping[TopicPartition, int]:
+        """Ask where the logs end that are read here; empty: nobody says."""
+        if self._consumer is None or not (partitions := list(self.open)):
+            return {}
+        try:
+            found: Mapping[TopicPartition, int] = await asyncio.wait_for(self._consumer.end_offsets(partitions), MEASURE_S)
+        except CLIENT_ERRORS:
+            return {}
+        return found
+
     @Service.task
     async def _run(self) -> None:
+        # Of every line that is logged in its course.
+        structlog.contextvars.bind_contextvars(stage=self.name)
         waits = pauses()
         while not self.should_stop:
             try:
@@ -98,7 +133,7 @@ class StageService(Service):
                 waits = pauses()
             except RollguardError as error:
                 if str(error) != self.trouble:
-                    log.error("stage_stands_still", stage=self.name, error=str(error))  # noqa: TRY400 - the text says it all
+                    log.error("stage_stands_still", error=str(error))  # noqa: TRY400 - the text says it all
                 self.trouble = str(error)
                 # What waiting does not mend, a person may: a topic, a permission, a password.
                 await self.sleep(next(waits))
@@ -120,21 +155,24 @@ class StageService(Service):
             await topics.require(self.topics)
             if (refused := await topics.may_join(group)) is not None:
                 raise refused
-            consumer = await stack.enter_async_context(access.started(access.consumer(group=group, auto_offset_reset="earliest")))
             producer = await stack.enter_async_context(access.started(access.producer()))
             admin = await stack.enter_async_context(access.started(access.admin()))
+            # The last, so that it is the first to be closed: it leaves the group, for which others wait.
+            consumer = await stack.enter_async_context(access.started(access.consumer(group=group, auto_offset_reset="earliest")))
             logs = KafkaLogs(access, consumer, producer, admin, group)
             self.shell = Shell(consumer, self.works(logs), now_ms=now_ms, most_records=self.most_records, on_cycle=self._cycle)
             stack.callback(self._gone)
-            consumer.subscribe(self.topics, listener=_Rebalances(self.shell, self.name))
+            self._consumer = consumer
+            consumer.subscribe(self.topics, listener=_Rebalances(self.shell))
             await self.shell.run()
 
     def _gone(self) -> None:
-        self.shell = None
+        self.shell, self._consumer, self.ends = None, None, {}
 
     def _cycle(self, works: Mapping[TopicPartition, Work[Any]]) -> None:
+        self.cycled_ms = now_ms()
         if self.trouble is not None:
-            log.info("stage_goes_on", stage=self.name)
+            log.info("stage_goes_on")
             self.trouble = None
         if self.on_cycle is not None:
             self.on_cycle(self.name, works)

@@ -7,16 +7,15 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
-import faust
-import mode
 import msgspec
 import structlog
 from mode import OneForOneSupervisor, Service
+from prometheus_client import CollectorRegistry
 
 from rollguard.config import Settings
 from rollguard.service.changes import Keys, change_signer, faust_app
@@ -24,16 +23,21 @@ from rollguard.service.commands import CommandRefusedError, checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.gating import ask_gate
-from rollguard.service.http import HttpService, routes
+from rollguard.service.gauges import Gauges
+from rollguard.service.http import HttpService, routes, serve
 from rollguard.service.ingest_work import IngestWorks
-from rollguard.service.intake import Counted, Limits, Receiver, WatchService, channels_of, routes_of, writer
+from rollguard.service.intake import ClusterWatch, Counted, Limits, Receiver, channels_of, routes_of, writer
 from rollguard.service.metrics import Metrics
 from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
 from rollguard.service.signals import to_signals
 from rollguard.service.stages import StageService, now_ms
+from rollguard.service.stopping import Graceful, GracefulFaust
+from rollguard.service.sweeping import Sweeper
+from rollguard.service.waiting import wait_for_topics
+from rollguard.service.watch import Watch, WatchService
 from rollguard.store import LedgerRow, Store
-from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Topics, Works, find_secret, group_of, own_topics, retrying
+from rollguard.streams.kafka import Access, KafkaLogs, Logs, Outgoing, Stretches, Works, find_secret, group_of, own_topics
 
 __all__ = ["Part", "open_store", "run_worker", "tune_memory"]
 
@@ -97,8 +101,8 @@ def tune_memory() -> None:
     gc.set_threshold(*COLLECT)
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the database that the settings name, brought to the newest schema.
+def open_store(settings: Settings, *, migrate: bool = True) -> Store:
+    """Open the database that the settings name, brought to the newest schema unless told otherwise.
 
     Raises
     ------
@@ -109,18 +113,45 @@ def open_store(settings: Settings) -> Store:
     """
     told = settings.store
     store = Store.open(told.url, password=None if told.password is None else find_secret(told.password, "store.password"))
-    store.migrate()
+    if migrate:
+        store.migrate()
     return store
 
 
-async def _await_topics(access: Access, names: Sequence[str]) -> None:
-    """Wait until Kafka answers and every topic is there; each trouble is told once."""
+def _stages(settings: Settings, access: Access, store: Store, owner: str, *, parts: Collection[str], metrics: Metrics) -> list[StageService]:
+    """Make the stages that run here."""
+    own = own_topics(settings.kafka)
+    stretches = Stretches(access)
+    topics = tuple(sorted({source.topic for source in settings.sources.values()}))
+    known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
+        "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
+        "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms, stretches=stretches)),
+        "desk": ((own.signals.name,), 500, lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
+    }
+    return [
+        StageService(name, access, reads, works, most_records=most, on_cycle=metrics.cycle_over)
+        for name, (reads, most, works) in known.items()
+        if name in parts
+    ]
 
-    async def look() -> None:
-        async with Topics.of(access) as topics:
-            await topics.require(names)
 
-    await retrying(look, tell=lambda error: log.error("waiting_for_kafka", error=str(error)))
+def _meanwhile(settings: Settings, access: Access, store: Store, parts: Collection[str]) -> Callable[[Callable[[], str]], Awaitable[None]]:
+    """Make what is done while Kafka is waited for."""
+
+    async def meanwhile(trouble: Callable[[], str]) -> None:
+        """Watch, and answer, with clients of its own: those of the worker belong to its loop."""
+        own_pagers = pagers_of(settings) if "respond" in parts else {}
+        early = Watch(settings, store, reach=access.reach, pagers=own_pagers or None, has_desk=lambda: None, now_ms=now_ms)
+        registry = CollectorRegistry()
+        registry.register(Gauges(settings, (), early, now_ms))
+        answers = routes(registry, lambda: {"kafka": trouble(), **early.troubles}, lambda asked: ask_gate(store, settings, asked, now_ms()))
+        try:
+            await asyncio.gather(early.go_on(), serve(settings.http, answers))
+        finally:
+            for pager in own_pagers.values():
+                await pager.close()
+
+    return meanwhile
 
 
 def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None:
@@ -140,20 +171,19 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     access = Access(settings.kafka)
     store = open_store(settings)
     owner = f"{socket.gethostname()}/{os.getpid()}"
-    own = own_topics(settings.kafka)
     metrics = Metrics(settings)
-    topics = tuple(sorted({source.topic for source in settings.sources.values()}))
-    known: dict[str, tuple[tuple[str, ...], int, Callable[[Logs], Works[Any]]]] = {
-        "ingest": (topics, IngestWorks.MOST_RECORDS, lambda logs: IngestWorks(settings, logs)),
-        "detect": ((own.blocks.name,), 200, lambda logs: DetectWorks(settings, logs, store, owner, now_ms)),
-        "desk": ((own.signals.name,), 500, lambda logs: DeskWorks(settings, logs, store, owner, now_ms)),
-    }
-    stages = [
-        StageService(name, access, reads, works, most_records=most, on_cycle=metrics.cycle_over)
-        for name, (reads, most, works) in known.items()
-        if name in parts
-    ]
+    telling = pagers_of(settings) if "respond" in parts else {}
+    stages = _stages(settings, access, store, owner, parts=parts, metrics=metrics)
     appender = _Appender(access)
+    watch = Watch(
+        settings,
+        store,
+        reach=access.reach,
+        pagers=telling or None,
+        has_desk=lambda: next((stage.holds for stage in stages if stage.name == "desk"), None),
+        now_ms=now_ms,
+    )
+    metrics.registry.register(Gauges(settings, stages, watch, now_ms))
 
     limits = Limits(settings.changes.http.rate, time.monotonic)
     counted = Counted(metrics.registry)
@@ -163,27 +193,32 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         kind = "change.refused" if said["source"] == settings.changes.source else "command.refused"
         await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind=kind, body=msgspec.json.encode(said))])
 
-    services: list[Service] = [*stages, appender]
+    services: list[Service] = [*stages, WatchService(watch, telling)]
+    last: list[Service] = [appender]
     if "respond" in parts:
-        responder = RespondService(
-            settings,
-            store,
-            pagers=pagers_of(settings),
-            targets={name: target_of(settings, name) for name in settings.respond.targets},
-            append=appender.append,
-            owner=owner,
+        services.append(
+            RespondService(
+                settings,
+                store,
+                pagers=pagers_of(settings),
+                targets={name: target_of(settings, name) for name in settings.respond.targets},
+                append=appender.append,
+                owner=owner,
+                watch=watch,
+            )
         )
-        services.append(responder)
+    services += [Sweeper(settings, store, stage) for stage in stages if stage.name == "desk"]
     write = writer(settings.changes.topic, appender.write, change_signer(settings))
     if "changes" in parts:
         for name, cluster in settings.changes.kubernetes.items():
             secret = partial(find_secret, cluster.secret, f"changes.kubernetes.{name}.secret")
             told: dict[str, Any] = {"environment": settings.environment, "write": write, "store": store, "counted": counted, "now_ms": now_ms}
-            services.append(WatchService(name, cluster, secret, **told))
+            services.append(ClusterWatch(name, cluster, secret, **told))
     if settings.http.port:
 
         def troubles() -> dict[str, str]:
-            return {stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}
+            leaving = {"worker": "it stops"} if worker.stopping else {}
+            return {**leaving, **{stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}, **watch.troubles}
 
         subscribed = {name: pager.webhook_secret for name, pager in settings.respond.pagers.items() if pager.webhook_secret is not None}
         subscriptions = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]
@@ -213,8 +248,8 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         )
         channels = routes_of(receiver, channels_of(settings), now_ms) if "changes" in parts else []
         acknowledging = pagerduty if subscriptions else None
-        app = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), acknowledging, channels)
-        services.append(HttpService(settings.http, app))
+        answers = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), acknowledging, channels)
+        last.append(HttpService(settings.http, answers))
     log.info(
         "worker_starts",
         owner=owner,
@@ -224,7 +259,9 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
         group=group_of(settings.kafka, "*"),
     )
     # Before Faust begins: it would create a topic that is missing, where brokers allow that, as they please.
-    asyncio.run(_await_topics(access, (*topics, settings.changes.topic, *(topic.name for topic in own))))
+    topics = sorted({source.topic for source in settings.sources.values()} | {settings.changes.topic, *(topic.name for topic in own_topics(settings.kafka))})
+    if not asyncio.run(wait_for_topics(access, topics, _meanwhile(settings, access, store, parts))):
+        raise SystemExit(0)
     tune_memory()
     changes = None if settings.changes.secret is None else find_secret(settings.changes.secret, "changes.secret")
     keys = Keys({name: checked_key(settings, name) for name in settings.respond.people}, changes)
@@ -232,10 +269,12 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     async def refused(letter: Outgoing) -> None:
         await remembered({name: text.decode("utf-8", "replace") for name, text in letter.headers})
 
+    services += last
     supervisor = OneForOneSupervisor(*services, max_restarts=10, over=60.0)
     how: dict[str, Any] = {"loglevel": "WARN", "override_logging": False, "redirect_stdouts": False, "quiet": True}
     # An app has clients of its own, also without an agent.
-    worker = (
-        faust.Worker(faust_app(settings, access, appender.append, keys, refused), supervisor, **how) if "changes" in parts else mode.Worker(supervisor, **how)
-    )
+    app = faust_app(settings, access, appender.append, keys, refused) if "changes" in parts else None
+    worker = Graceful(supervisor, **how) if app is None else GracefulFaust(app, supervisor, **how)
+    # What others wait to take over ends first, then what it appends with; that we are alive is said to the end.
+    worker.waves = [[*services[: len(services) - len(last)], *([] if app is None else [app])], [appender]]
     worker.execute_from_commandline()

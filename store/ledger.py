@@ -12,12 +12,22 @@ from rollguard.store.errors import StoreError
 from rollguard.store.records import Anchor, Flaw, LedgerEntry, LedgerRow
 from rollguard.store.tables import ledger, ledger_head
 
-__all__ = ["START", "append", "head", "read", "verify"]
+__all__ = ["CUT", "START", "Cut", "append", "head", "read", "verify"]
 
 #: The hash before the first entry.
 START = bytes(32)
+#: Kind of the entry that says that the beginning was taken off.
+CUT = "ledger.cut"
 #: Entries read at a time.
 _PAGE = 500
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry of a cut says: up to which entry the beginning was taken off, and that entry's hash, on which the rest stands."""
+
+    seq: int
+    hash: str
+    entries: int
 
 
 def append(connection: Connection, rows: Iterable[LedgerRow], where: str) -> int:
@@ -54,7 +64,10 @@ def verify(connection: Connection, anchors: Iterable[Anchor]) -> list[Flaw]:
     end = head(connection)
     outside = {anchor.seq: anchor for anchor in anchors if anchor.seq > 0}
     flaws: list[Flaw] = []
-    last = Anchor(seq=0, hash=START)
+    last = _base(connection)
+    known = outside.pop(last.seq, None)
+    if known is not None and known.hash != last.hash:
+        flaws.append(Flaw(seq=last.seq, problem="altered", detail="It was another when its hash was kept elsewhere; it has been cut off since."))
     proven = True
     for entry in _all(connection):
         if entry.seq < 1 or (end is not None and entry.seq > end.seq):
@@ -78,6 +91,20 @@ def verify(connection: Connection, anchors: Iterable[Anchor]) -> list[Flaw]:
     elif proven and end != last:
         flaws.append(Flaw(seq=last.seq, problem="altered", detail="The head says another hash of it."))
     return sorted(flaws, key=lambda flaw: flaw.seq)
+
+
+def _base(connection: Connection) -> Anchor:
+    """What the first entry that is left stands on: the start, or the last cut, which an entry of the chain itself tells."""
+    row = connection.execute(select(ledger).where(ledger.c.kind == CUT).order_by(ledger.c.seq.desc()).limit(1)).one_or_none()
+    first = connection.execute(select(ledger.c.seq).order_by(ledger.c.seq).limit(1)).scalar()
+    if row is not None and first != 1:
+        try:
+            cut = msgspec.json.decode(row.body, type=Cut)
+            return Anchor(seq=cut.seq, hash=bytes.fromhex(cut.hash))
+        except (msgspec.DecodeError, ValueError):
+            # Altered: then the entries that it speaks of are simply missing.
+            return Anchor(seq=0, hash=START)
+    return Anchor(seq=0, hash=START)
 
 
 def _missing(first: int, last: int) -> Flaw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -9,19 +10,24 @@ import msgspec
 __all__ = [
     "Anchor",
     "Batch",
+    "Cutoffs",
     "Flag",
     "Flaw",
+    "Glance",
     "IncidentRow",
     "Kept",
     "LedgerEntry",
     "LedgerRow",
+    "Mention",
     "OutboxKind",
     "OutboxRow",
     "OutboxState",
     "Outcome",
     "Owner",
+    "Pruned",
     "Recorded",
     "TimelineRow",
+    "Undelivered",
 ]
 
 OutboxKind = Literal["page", "rollback", "advice"]
@@ -316,3 +322,89 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     outbox: int
     ledger: int
     skipped: int
+
+
+class Cutoffs(msgspec.Struct, frozen=True, kw_only=True):
+    """Moments before which what is over may go, in epoch ms; None: it stays for ever.
+
+    Attributes
+    ----------
+    incidents_ms : int or None
+        Of incidents that have closed, with their timeline and their rollbacks.
+    outbox_ms : int or None
+        Of pages and advice that were sent or given up.
+    ledger_ms : int or None
+    releases_ms : int or None
+        Of what the gate knows of versions.
+    """
+
+    incidents_ms: int | None = None
+    outbox_ms: int | None = None
+    ledger_ms: int | None = None
+    releases_ms: int | None = None
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows went, or would go."""
+
+    timeline: int = 0
+    outbox: int = 0
+    incidents: int = 0
+    releases: int = 0
+    ledger: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All together."""
+        return self.timeline + self.outbox + self.incidents + self.releases + self.ledger
+
+
+class Mention(msgspec.Struct, frozen=True, kw_only=True):
+    """A row in which a name stands: its table, and its id there."""
+
+    table: Literal["timeline", "incidents", "outbox", "ledger"]
+    row: str
+
+
+class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
+    """A page or advice that nobody has taken from us yet.
+
+    Attributes
+    ----------
+    id, incident_id : str
+    at_ms : int
+        When it was decided, event time; of what was decided late long before it was written.
+    body : bytes
+    """
+
+    id: str
+    incident_id: str
+    at_ms: int
+    body: bytes
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """How things stand in the database.
+
+    Attributes
+    ----------
+    outbox : mapping of str to int
+        Rows by state; a state without rows is left out.
+    undelivered : tuple of Undelivered
+        The oldest ones, in the order they were written.
+    open_incidents : tuple of str
+        Their ids.
+    epochs : mapping of str to int
+        By stage, as `detect/0` or `desk`: how often it was claimed.
+    saved_ms : mapping of str to int
+        By stage, when its newest snapshot was made.
+    flags : mapping of str to Flag
+        Of those that were asked for and that something was said under.
+    """
+
+    outbox: Mapping[str, int]
+    undelivered: tuple[Undelivered, ...]
+    open_incidents: tuple[str, ...]
+    epochs: Mapping[str, int]
+    saved_ms: Mapping[str, int]
+    flags: Mapping[str, Flag]

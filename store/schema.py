@@ -12,7 +12,8 @@ from sqlalchemy import Connection, text
 
 from rollguard.store.errors import StoreError
 
-__all__ = ["downgrade", "migrate", "schema_of"]
+__all__ = ["downgrade", "migrate", "refuse_newer", "schema_of", "steps"]
+
 
 #: A number that means "Rollguard changes its schema" to PostgreSQL; any other would do.
 _LOCK = 0x726F6C6C67756172
@@ -33,6 +34,41 @@ def schema_of(connection: Connection, where: str) -> str | None:
         # Ours is one line of steps: two at once is a table in which a bit is flipped.
         raise StoreError(where, f"its schema stands at {len(steps)} steps at once, so it is damaged", "Restore it from a backup")
     return steps[0] if steps else None
+
+
+def refuse_newer(connection: Connection, where: str) -> str | None:
+    """Give the step that the database stands at, unless it is one that this version does not know; None: it is empty. Changes nothing.
+
+    Raises
+    ------
+    StoreError
+        If it is newer.
+    """
+    return _known_step(_config(), connection, where)[0]
+
+
+def _known_step(config: Config, connection: Connection, where: str) -> tuple[str | None, list[str]]:
+    """The step that the database stands at, and all that are known, the newest first."""
+    known = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
+    current = schema_of(connection, where)
+    if current is not None and current not in known:
+        raise StoreError(
+            where,
+            f"its schema is {current}, newer than any that this version knows (up to {known[0]})",
+            "Nothing was changed. Run the newer version, or let that one go back first (`rollguard database downgrade`)",
+        )
+    return current, known
+
+
+def steps() -> list[str]:
+    """Steps that this version knows, from the first to the newest."""
+    return [step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "rollguard.store:migrations")
+    return config
 
 
 def migrate(connection: Connection, where: str) -> None:
@@ -63,17 +99,9 @@ def _step(connection: Connection, where: str, *, to: str | None) -> None:
             # Several workers may start at once; a step may take longer than any statement usually may.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        config = Config()
-        config.set_main_option("script_location", "rollguard.store:migrations")
+        config = _config()
         config.attributes["connection"] = connection
-        known = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
-        current = schema_of(connection, where)
-        if current is not None and current not in known:
-            raise StoreError(
-                where,
-                f"its schema is {current}, newer than any that this version knows (up to {known[0]})",
-                "Nothing was changed. Run the newer version, or let that one go back first (`downgrade`)",
-            )
+        current, known = _known_step(config, connection, where)
         if to is None:
             command.upgrade(config, "head")
         elif current is not None and to in known and known.index(to) >= known.index(current):

@@ -12,7 +12,7 @@ from rollguard.store.errors import LogChangedError, StaleError
 from rollguard.store.records import Owner
 from rollguard.store.tables import snapshots, stages
 
-__all__ = ["claim", "fence", "insert_into", "owner", "restart"]
+__all__ = ["claim", "fence", "forget", "insert_into", "owner", "owners", "restart"]
 
 
 def insert_into(connection: Connection) -> Callable[[Table], Any]:
@@ -27,6 +27,12 @@ def owner(connection: Connection, stage: str, *, lock: bool = False) -> Owner | 
     if row is None:
         return None
     return Owner(stage=row.stage, owner=row.owner, epoch=row.epoch, claimed_ms=row.claimed_ms, log=row.log, applied=row.applied)
+
+
+def owners(connection: Connection) -> list[Owner]:
+    """Who holds which stage, by its name."""
+    rows = connection.execute(select(stages).order_by(stages.c.stage))
+    return [Owner(stage=row.stage, owner=row.owner, epoch=row.epoch, claimed_ms=row.claimed_ms, log=row.log, applied=row.applied) for row in rows]
 
 
 def claim(connection: Connection, stage: str, name: str, now_ms: int, *, log: str) -> int:
@@ -53,6 +59,12 @@ def restart(connection: Connection, stage: str, name: str, now_ms: int, *, log: 
     connection.execute(delete(snapshots).where(snapshots.c.stage == stage))
     connection.execute(update(stages).where(stages.c.stage == stage).values(log=log, applied=None, kept=None))
     return epoch
+
+
+def forget(connection: Connection, stage: str) -> None:
+    """Let go of a stage and its snapshots."""
+    connection.execute(delete(snapshots).where(snapshots.c.stage == stage))
+    connection.execute(delete(stages).where(stages.c.stage == stage))
 
 
 def fence(connection: Connection, stage: str, epoch: int) -> Owner:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from rollguard.store import batches, flags, journal, ledger, outbox, schema, snapshots, stages
+from rollguard.store import backups, batches, flags, forgetting, glance, journal, ledger, outbox, pruning, schema, snapshots, stages
 from rollguard.store.engine import WRITES, open_engine, translated
 from rollguard.store.records import (
     Anchor,
     Batch,
+    Cutoffs,
     Flag,
     Flaw,
+    Glance,
     IncidentRow,
     Kept,
     LedgerEntry,
     LedgerRow,
+    Mention,
     OutboxKind,
     OutboxRow,
     OutboxState,
     Outcome,
     Owner,
+    Pruned,
     Recorded,
     TimelineRow,
 )
@@ -108,10 +113,26 @@ class Store:
         with self._writing() as connection:
             schema.downgrade(connection, self.where, to)
 
+    @staticmethod
+    def steps() -> list[str]:
+        """Steps of the schema that this version knows, from the first to the newest."""
+        return schema.steps()
+
     def schema(self) -> str | None:
         """The step of the schema that the database stands at; None: it is empty."""
         with self._reading() as connection:
             return schema.schema_of(connection, self.where)
+
+    def refuse_newer(self) -> str | None:
+        """As `schema`, and refuses a database of a newer version; changes nothing.
+
+        Raises
+        ------
+        StoreError
+            If it is newer.
+        """
+        with self._reading() as connection:
+            return schema.refuse_newer(connection, self.where)
 
     def claim(self, stage: str, owner: str, now_ms: int, *, log: str = "") -> int:
         """Take a stage. Whoever held it is stale from now on, and what they wrote is complete: read `newest` after this.
@@ -147,10 +168,20 @@ class Store:
         with self._writing() as connection:
             return stages.restart(connection, stage, owner, now_ms, log=log)
 
+    def forget(self, stage: str) -> None:
+        """Let go of a stage and its snapshots: whoever claims it later begins anew."""
+        with self._writing() as connection:
+            stages.forget(connection, stage)
+
     def owner(self, stage: str) -> Owner | None:
         """Who holds a stage; None: nobody ever did."""
         with self._reading() as connection:
             return stages.owner(connection, stage)
+
+    def owners(self) -> list[Owner]:
+        """Who holds which stage, by its name."""
+        with self._reading() as connection:
+            return stages.owners(connection)
 
     def newest(self, stage: str) -> Kept | None:
         """The newest snapshot that is intact; None: none was ever kept.
@@ -326,6 +357,62 @@ class Store:
         """What was said last under a name; None: nothing ever was."""
         with self._reading() as connection:
             return flags.read(connection, name)
+
+    def prune(self, cutoffs: Cutoffs, now_ms: int, *, most: int = 500) -> Pruned:
+        """Delete what is old and over, at most so many rows of each kind; to be called until nothing goes any more.
+
+        Nothing goes of an incident that is open, no row of the outbox that is not settled, and no rollback before its incident may go.
+        Whoever cuts off the ledger's beginning says so in an entry at its end, so that what is left can be verified.
+
+        Parameters
+        ----------
+        cutoffs : Cutoffs
+        now_ms : int
+            Stands on that entry.
+        most : int
+        """
+        with self._writing() as connection:
+            return pruning.prune(connection, cutoffs, most, now_ms, self.where)
+
+    def prunable(self, cutoffs: Cutoffs) -> Pruned:
+        """How many rows `prune` would come to delete, one call after the other; deletes none."""
+        with self._reading() as connection:
+            return pruning.count(connection, cutoffs)
+
+    def mentions(self, names: Collection[str]) -> list[Mention]:
+        """Rows in which one of some names stands."""
+        with self._reading() as connection:
+            return forgetting.mentions(connection, names)
+
+    def redact(self, names: Collection[str]) -> list[Mention]:
+        """Put `[forgotten]` in the place of some names, but in the ledger, whose chain would break; gives the rows in which they stood."""
+        with self._writing() as connection:
+            return forgetting.redact(connection, names)
+
+    def backup(self, path: Path) -> None:
+        """Copy the database, as it is at one moment, into a new file, while others go on writing.
+
+        Parameters
+        ----------
+        path : Path
+            Of a file that is not there yet.
+
+        Raises
+        ------
+        StoreError
+            If it is PostgreSQL, which has tools of its own, or the file cannot be written.
+        """
+        backups.backup(self._engine, path, self.where)
+
+    def exchange_flag(self, name: str, before: str | None, value: str, now_ms: int) -> bool:
+        """Say what is so if what was said last is still `before` (None: nothing was); of several who try at once, one is told True."""
+        with self._writing() as connection:
+            return flags.exchange(connection, Flag(name=name, value=value, at_ms=now_ms), before)
+
+    def glance(self, flag_names: Collection[str] = ()) -> Glance:
+        """See how things stand, in one transaction that changes nothing: for whoever watches over Rollguard itself."""
+        with self._reading() as connection:
+            return glance.glance(connection, flag_names)
 
     def append(self, rows: Iterable[LedgerRow]) -> int:
         """Add rows to the ledger, and return the number of its last entry."""

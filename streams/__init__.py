@@ -2,6 +2,7 @@
 
 from rollguard.streams.bins import bin_middle, bin_of
 from rollguard.streams.decode import Decoded, Decoder
+from rollguard.streams.filler import Filler, Origin, Stretch
 from rollguard.streams.ingest import Ingest
 from rollguard.streams.measure import Measure, Part, measures
 from rollguard.streams.merge import Merger
@@ -21,6 +22,7 @@ __all__ = [
     "Decoded",
     "Decoder",
     "Expression",
+    "Filler",
     "Ingest",
     "IngestCounts",
     "Ingested",
@@ -28,12 +30,14 @@ __all__ = [
     "Measure",
     "Merger",
     "NotFoundError",
+    "Origin",
     "Part",
     "Partitions",
     "Refusal",
     "Resume",
     "SnapshotError",
     "StateCodec",
+    "Stretch",
     "Vacant",
     "Why",
     "WireError",

@@ -135,6 +135,12 @@ class Ingest:
         return self._counts
 
     @property
+    def watermark_ms(self) -> int | None:
+        """How far event time has come here, by events or by the clock, less the lateness; epoch ms, None while it is not known."""
+        known = [mark for mark in (self._watermark.mark_ms, self._frontier * self._bucket_ms if self._frontier != NEVER else NEVER) if mark != NEVER]
+        return max(known, default=None)
+
+    @property
     def last_ms(self) -> int | None:
         """The log's own time of the last record; None where it has none, or none came yet."""
         return self._last_ms

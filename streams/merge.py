@@ -116,6 +116,9 @@ class Merger:
         RollguardError
             If the partition is not one that is known (`unknown_partition`).
         """
+        if record.source not in self._sources and record.source not in self._settings.sources:
+            # The log holds what a source said that has been taken out of the settings: it holds nothing back any more.
+            return None
         if isinstance(record, Partitions):
             return self._grow(record)
         lane = self._lanes.get((record.source, record.partition))

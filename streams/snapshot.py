@@ -12,8 +12,8 @@ from rollguard.streams.rows import Rows
 
 __all__ = ["PackedRows", "packed", "packed_rows", "unpacked", "unpacked_rows"]
 
-#: Raised with every change of what a snapshot holds.
-VERSION = 1
+#: Raised with every change of what a snapshot holds, and the oldest that is still read.
+VERSION, OLDEST = 1, 1
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
@@ -99,9 +99,14 @@ def unpacked(stage: str, settings: Settings, data: bytes, body: type[_Body]) -> 
         envelope = msgspec.msgpack.decode(data, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{stage}: snapshot refused: it is damaged ({error}). Read the log from its start.") from error
+    if envelope.version > VERSION:
+        made = f"a newer Rollguard made it (format {envelope.version}; this one reads up to {VERSION})"
+        raise SnapshotError(f"{stage}: snapshot refused: {made}. Run the newer version again; this one reads the log from its start.")
+    if envelope.version < OLDEST:
+        made = f"its format {envelope.version} is no longer read (from {OLDEST} on)"
+        raise SnapshotError(f"{stage}: snapshot refused: {made}. Read the log from its start.")
     for what, found, expected in (
         ("stage", envelope.stage, stage),
-        ("version", envelope.version, VERSION),
         ("settings", envelope.settings, settings_hash(settings)),
     ):
         if found != expected:

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 
 from rollguard.config import RollguardError, Settings, metric_hash
+from rollguard.streams.cap import OTHER
 from rollguard.streams.measure import Part, measures
 from rollguard.streams.records import Block, Partitions, SnapshotError, Vacant, Why, rescaled
 from rollguard.streams.rows import Ints, Key, Rows
@@ -69,6 +70,7 @@ class BlockCodec:
         hashes = {name: metric_hash(settings, name) for name in settings.metrics}
         self._meanings: list[_Meaning] = [(each.metric, each.part, each.source, hashes.get(each.metric, "")) for each in known]
         self._bucket_ms = settings.bucket_ms
+        self._n_labels = len(settings.labels.watched) + len(settings.labels.compare)
         self._own = msgspec.Raw(msgspec.msgpack.encode(self._meanings))
         self._tables: dict[bytes, tuple[Ints | None, dict[str, tuple[str, ...]]]] = {bytes(self._own): (None, {})}
 
@@ -130,8 +132,12 @@ class BlockCodec:
             raise WireError(f"no record of the log of blocks: {error}") from error
         if not 0 < found.bucket_ms <= HOUR_MS:
             raise WireError("no record of the log of blocks: its buckets have no length that a bucket can have")
+        keys = tuple(found.keys)
         if table is not None:
             rows = _renamed(rows, table)
+            if any(len(key) != self._n_labels for key in keys):
+                # What a source said of itself counts also where it did not have our labels; whose it was is not known.
+                keys, rows = ((OTHER,) * self._n_labels,), rows.with_keys(np.zeros(len(rows), dtype=np.int32)).summed()
         elif len(rows) and not 0 <= int(rows.measure.min()) <= int(rows.measure.max()) < len(self._meanings):
             raise WireError("no record of the log of blocks: it names a measure that it does not declare")
         return Block(
@@ -140,7 +146,7 @@ class BlockCodec:
             rescaled(found.since, found.bucket_ms, self._bucket_ms),
             rescaled(found.frontier, found.bucket_ms, self._bucket_ms),
             found.why,
-            tuple(found.keys),
+            keys,
             rows.bucket,
             rows.measure,
             rows.key,

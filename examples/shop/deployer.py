@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,16 +65,20 @@ class Deployer:
         found = {"webhook-id": name, "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": self.webhook.sign(name, now, value.decode())}
         return [(header, text.encode()) for header, text in found.items()]
 
+    def deploy(self, service: str, version: str, regions: Iterable[str], more: Mapping[str, Any]) -> str:
+        """Deploy a version, and give the id of the change; `more` stands in its record too."""
+        deploy_id = f"chg-{uuid.uuid4().hex[:8]}"
+        for region in regions:
+            self._start(deploy_id, service, region, version, more)
+        return deploy_id
+
     async def _deploy(self, request: web.Request) -> web.Response:
         """Deploy a version: `{"service", "version", "regions", "author", ...}`; what else there is stands in the record of the change."""
         asked = await request.json()
         service, version = asked.pop("service"), asked.pop("version")
         regions = asked.pop("regions", None) or list(REGIONS)
         before = {region: self.world.live[service, region] for region in regions}
-        deploy_id = f"chg-{uuid.uuid4().hex[:8]}"
-        for region in regions:
-            self._start(deploy_id, service, region, version, asked)
-        return web.json_response({"deploy_id": deploy_id, "before": before}, status=202)
+        return web.json_response({"deploy_id": self.deploy(service, version, regions, asked), "before": before}, status=202)
 
     async def _current(self, request: web.Request) -> web.Response:
         asked = await self._verified(request)

@@ -15,16 +15,19 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deployer import Deployer
 from storefront import services
 from world import VISITS_PER_ORDER, History, World
 
 HOST = "127.0.0.1"
+#: The version that goes out when the shop is told to break by itself: wrong promises, while every page answers 200.
+BAD = ("promises", "2.0", "eu-west")
 #: Requests under way at once; more customers than that find the shop slow, and wait.
 AT_ONCE = 64
 
@@ -62,19 +65,39 @@ class Shop:
         """Write the hours before now."""
         now_ms = time.time_ns() // 1_000_000
         start_ms = now_ms - round(self.asked.hours * 3_600_000)
-        self.deployer.deployed_long_ago(start_ms - 3_600_000)
+        newest_ms = await self._newest_ms()
+        if newest_ms is None:
+            self.deployer.deployed_long_ago(start_ms - 3_600_000)
+        else:
+            # A shop that was started again goes on where its topics end: nothing happens twice.
+            start_ms = max(start_ms, newest_ms // 1000 * 1000 + 1000)
         before = History(self.world, start_ms, now_ms, self.asked.orders)
         before.order_ahead()
         for second_ms in range(start_ms, before.end_ms, 1000):
+            if self.over.is_set():
+                return
             await self._write_all(before.second(second_ms))
             if (second_ms - start_ms) % 600_000 == 0:
-                _say(f"past: {100 * (second_ms - start_ms) / (now_ms - start_ms):.0f} %")
+                _say(f"past: {100 * (second_ms - start_ms) / max(1, now_ms - start_ms):.0f} %")
         # What happened while that was written.
         second_ms = before.end_ms
-        while second_ms < time.time_ns() // 1_000_000 - 1000:
+        while second_ms < time.time_ns() // 1_000_000 - 1000 and not self.over.is_set():
             await self._write_all(before.second(second_ms))
             second_ms += 1000
         await self.producer.flush()
+
+    async def _newest_ms(self) -> int | None:
+        """Find the time of the newest order that stands in its topic; None: there is none."""
+        topic = f"{self.asked.prefix}.orders"
+        async with AIOKafkaConsumer(bootstrap_servers=self.asked.bootstrap, enable_auto_commit=False) as consumer:
+            places = [TopicPartition(topic, number) for number in sorted(await self.producer.partitions_for(topic))]
+            consumer.assign(places)
+            ends = {place: end for place, end in (await consumer.end_offsets(places)).items() if end}
+            found = []
+            for place, end in ends.items():
+                consumer.seek(place, end - 1)
+                found.append((await consumer.getone(place)).timestamp)
+        return max(found, default=None)
 
     async def _write_all(self, events: Iterable[tuple[str, int, dict[str, Any]]]) -> None:
         for source, ts_ms, fields in events:
@@ -91,14 +114,25 @@ class Shop:
             for name, app in {**services(self.world, self.tell, session, self._url), "deployer": self.deployer.app}.items():
                 runner = web.AppRunner(app, access_log=None)
                 await runner.setup()
-                site = web.TCPSite(runner, HOST, self.asked.port if name == "deployer" else 0)
+                host, port = (self.asked.host, self.asked.port) if name == "deployer" else (HOST, 0)
+                site = web.TCPSite(runner, host, port)
                 await site.start()
                 self.ports[name] = runner.addresses[0][1]
                 runners.append(runner)
             _say("open: " + json.dumps({name: self._url(name) for name in self.ports}))
+            breaking = asyncio.ensure_future(self._break()) if self.asked.break_after is not None else None
             await self._customers(session)
+            if breaking is not None:
+                breaking.cancel()
             for runner in runners:
                 await runner.cleanup()
+
+    async def _break(self) -> None:
+        """Let a bad version out after a while, as somebody might who does not know better."""
+        await asyncio.sleep(self.asked.break_after)
+        service, version, region = BAD
+        self.deployer.deploy(service, version, [region], {"author": "mallory", "approvals": 1})
+        _say(f"broken: {service} {version} is live in {region}")
 
     async def _customers(self, session: ClientSession) -> None:
         """Visitors, as many a second as it takes, one not caring for the other."""
@@ -143,14 +177,19 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description="A small shop that writes to Kafka what its customers feel.")
     parser.add_argument("--bootstrap", default="127.0.0.1:9092", help="brokers of Kafka")
     parser.add_argument("--prefix", default="shop", help="its topics begin with it")
+    parser.add_argument("--host", default=HOST, help="address that the deployer listens on; the services stay on the loopback")
     parser.add_argument("--port", type=int, default=8090, help="of the deployer")
     parser.add_argument("--orders", type=float, default=50.0, help="orders a second while all is well")
     parser.add_argument("--hours", type=float, default=3.0, help="of its past")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--secret", default=os.environ.get("DEPLOYER_SECRET"), help="what Rollguard's calls are signed with (whsec_…); or DEPLOYER_SECRET")
+    parser.add_argument("--secret-file", type=Path, help="a file in which it stands")
+    parser.add_argument("--break-after", type=float, metavar="SECONDS", help="deploy promises 2.0, which promises too long, in eu-west so long after opening")
     asked = parser.parse_args()
+    if asked.secret_file is not None:
+        asked.secret = asked.secret_file.read_text(encoding="utf-8").strip()
     if not asked.secret:
-        parser.error("a secret is needed: --secret, or DEPLOYER_SECRET")
+        parser.error("a secret is needed: --secret, --secret-file, or DEPLOYER_SECRET")
     async with AIOKafkaProducer(bootstrap_servers=asked.bootstrap, linger_ms=5, max_batch_size=262_144) as producer:
         await Shop(asked, producer).run()
 

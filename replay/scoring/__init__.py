@@ -3,7 +3,7 @@
 from rollguard.replay.scoring.bars import BARS, ENOUGH_CASES, Checked, check_bars
 from rollguard.replay.scoring.calibration import Guess, Reliability
 from rollguard.replay.scoring.comparing import comparison_of, differences
-from rollguard.replay.scoring.judging import judge_case, split_of
+from rollguard.replay.scoring.judging import causes_of, judge_case, split_of
 from rollguard.replay.scoring.labels import Label, LabelsError, Truth, read_truth, truth_of
 from rollguard.replay.scoring.matching import Match, match
 from rollguard.replay.scoring.measures import MEASURES, Measured, measure
@@ -37,6 +37,7 @@ __all__ = [
     "Truth",
     "Undo",
     "bar_rows",
+    "causes_of",
     "check_bars",
     "comparison_of",
     "differences",

@@ -14,7 +14,7 @@ from rollguard.replay.scoring.matching import GRACE_MS, Match, match, overlaps
 from rollguard.replay.scoring.records import CaseOutcome, FalsePage, LabelOutcome, Split
 from rollguard.replay.scoring.results import Found, Result
 
-__all__ = ["judge_case", "split_of"]
+__all__ = ["causes_of", "judge_case", "split_of"]
 
 #: Only what an oracle finds within so many seconds can be missed.
 ORACLE_S = 1_800.0
@@ -41,7 +41,7 @@ def judge_case(truth: Truth, result: Result) -> CaseOutcome:
         Of the same case.
     """
     matches, stray = match(truth.labels, result.found)
-    causes = {each.incident_id: each.label.causes for each in _each(matches)} | {each.incident_id: _causes_about(each, truth) for each in stray}
+    causes = _causes(matches, stray, truth)
     false_pages = [*(_false(each, truth) for each in stray if each.paged_ms is not None), *_unwanted(matches)]
     undone = [(each, undo) for each in result.found for undo in each.undone]
     wrong_undone = tuple(text for each, undo in undone if (text := _wrong_undo(each.incident_id, undo.at_ms, undo.deploy_id, truth)))
@@ -72,6 +72,22 @@ def judge_case(truth: Truth, result: Result) -> CaseOutcome:
         briers=tuple(brier(each.suspects, each.no_change, causes[each.incident_id]) for each in weighed),
         remarks=remarks,
     )
+
+
+def causes_of(truth: Truth, result: Result) -> dict[str, frozenset[str]]:
+    """Changes that really did what each found incident speaks of, by its id; empty: none did.
+
+    Parameters
+    ----------
+    truth : Truth
+    result : Result
+        Of the same case.
+    """
+    return _causes(*match(truth.labels, result.found), truth)
+
+
+def _causes(matches: list[Match], stray: list[Found], truth: Truth) -> dict[str, frozenset[str]]:
+    return {each.incident_id: each.label.causes for each in _each(matches)} | {each.incident_id: _causes_about(each, truth) for each in stray}
 
 
 class _Given(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ def labels(plan: Plan, made: Made, rates: Floats, *, kind: str, seed: int, start
         for number, (harm, first_ms) in enumerate(zip(plan.harms, made.first_ms, strict=True))
         if first_ms is not None
     ]
-    incidents += [_gap(fault, number, rates, start_ms) for number, fault in enumerate(plan.faults) if fault.how == "lost"]
+    incidents += [_gap(fault, number, rates, start_ms) for number, fault in enumerate(plan.faults) if fault.how in ("lost", "late")]
     for number, incident in enumerate(sorted(incidents, key=lambda each: str(each["onset"]))):
         incident["id"] = f"i{number + 1}"
     found = {"kind": kind, "seed": seed, "incidents": sorted(incidents, key=lambda each: str(each["id"])), "lost_orders": sum(made.lost)}
@@ -72,6 +72,7 @@ def _incident(plan: Plan, made: Made, number: int, first_ms: int, needed_s: int 
 
 
 def _gap(fault: Fault, number: int, rates: Floats, start_ms: int) -> dict[str, Any]:
+    # What comes late has not come until then, and nobody can know that it will: to say so is right, though nobody has to be woken.
     metrics = {"orders": "orders", "deliveries": "promised_minutes", "errors": "errors"}
     return {
         "id": f"gap{number}",
@@ -81,7 +82,7 @@ def _gap(fault: Fault, number: int, rates: Floats, start_ms: int) -> dict[str, A
         "metrics": [metrics[source] for source in fault.sources],
         "regions": [REGIONS[region] for region in fault.regions],
         "services": [],
-        "page": True,
+        "page": fault.how == "lost",
         "rollback": False,
         "data": True,
         "lost_orders": 0,

@@ -25,7 +25,13 @@ _PHASES: Mapping[str, Confirmed] = {"Healthy": "live", "Degraded": "failed"}
 class ArgoRollouts(Cluster):
     """Asks an API server for Rollouts; see `Cluster`."""
 
-    kept = Kept(api="argoproj.io/v1alpha1", plural="rollouts", revision="rollout.argoproj.io/revision", hash_label="rollouts-pod-template-hash")
+    kept = Kept(
+        api="argoproj.io/v1alpha1",
+        plural="rollouts",
+        revision="rollout.argoproj.io/revision",
+        hash_label="rollouts-pod-template-hash",
+        parts=(("patch", "status"),),
+    )
 
     async def plan(self, step: Step) -> Prepared:
         """Find the template to go back to, and whether there is a roll-out to abort."""

@@ -40,12 +40,15 @@ class Kept(msgspec.Struct, frozen=True):
         Annotation of a ReplicaSet that counts the templates there have been.
     hash_label : str
         Label that a controller adds to the template of a ReplicaSet.
+    parts : tuple of (str, str)
+        Verbs on parts of the object that a rollback takes besides.
     """
 
     api: str
     plural: str
     revision: str
     hash_label: str
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 class Cluster:
@@ -195,6 +198,45 @@ class Cluster:
         """What errors call a step's place."""
         return step.at(self.where)
 
+    async def lacking(self, step: Step) -> list[str]:
+        """Ask the API server which of the rights that a rollback takes we do not have, as `kubectl auth can-i` does; changes nothing.
+
+        Returns
+        -------
+        list of str
+            As `patch deployments`; empty: all are there.
+
+        Raises
+        ------
+        RefusedError
+            If it cannot be asked, or does not know us.
+        """
+        group = self.kept.api.partition("/")[0]
+        needed = [(verb, group, self.kept.plural, "") for verb in ("get", "patch")]
+        needed += [(verb, group, self.kept.plural, part) for verb, part in self.kept.parts]
+        found: list[str] = []
+        for verb, api, plural, part in [*needed, ("list", "apps", "replicasets", "")]:
+            asked = {"namespace": self._named(step, self.target.namespace), "verb": verb, "group": api, "resource": plural, "subresource": part}
+            if not await self._may(step, asked):
+                found.append(f"{verb} {plural}{'/' if part else ''}{part}")
+        return found
+
+    async def _may(self, step: Step, asked: Mapping[str, str]) -> bool:
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}
+        url = f"{self._base(step)}/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        status: int | None = None
+        try:
+            answer = await call(self._session, "POST", url, within_ms=self.target.timeout_ms, headers=self._headers(step), body=msgspec.json.encode(review))
+            status, problem = answer.status, "" if answer.status == 201 else self._said(answer)
+            allowed = msgspec.json.decode(answer.body)["status"]["allowed"] if answer.status == 201 else None
+        except HttpBrokenError as error:
+            allowed, problem = None, error.problem
+        except (msgspec.DecodeError, KeyError, TypeError):
+            allowed, problem = None, "it answered something that is no review of Kubernetes"
+        if not isinstance(allowed, bool):
+            raise RefusedError(self.at(step), f"it cannot be asked: {problem}", status=status)
+        return allowed
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._session.aclose()
@@ -221,8 +263,10 @@ class Cluster:
         return int(said) if said.isascii() and said.isdigit() else 0
 
     async def _get(self, step: Step, url: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        status: int | None = None
         try:
             answer = await call(self._session, "GET", url, within_ms=self.target.timeout_ms, headers=self._headers(step), params=params)
+            status = answer.status
             problem = "" if answer.status == 200 else self._said(answer)
             found = msgspec.json.decode(answer.body) if answer.status == 200 else None
         except HttpBrokenError as error:
@@ -230,7 +274,7 @@ class Cluster:
         except msgspec.DecodeError:
             found, problem = None, "it answered something that is no object of Kubernetes"
         if not isinstance(found, dict):
-            raise RefusedError(self.at(step), f"it cannot be read: {problem}")
+            raise RefusedError(self.at(step), f"it cannot be read: {problem}", status=status)
         return found
 
     def _headers(self, step: Step) -> dict[str, str]:
@@ -250,9 +294,12 @@ class Cluster:
         return self._mask(f"answered {answer.status}: {message}") if message else answer.shown(self._mask)
 
     def _path(self, step: Step, api: str, plural: str, *rest: str) -> str:
-        base = (self.target.url or "").replace("{service}", quote(step.service, safe="")).replace("{region}", quote(step.region or "", safe="")).rstrip("/")
         names = ("apis", *api.split("/"), "namespaces", self._named(step, self.target.namespace), plural, *rest)
-        return f"{base}/{'/'.join(quote(name, safe='') for name in names)}"
+        return f"{self._base(step)}/{'/'.join(quote(name, safe='') for name in names)}"
+
+    def _base(self, step: Step) -> str:
+        """The API server of a step."""
+        return (self.target.url or "").replace("{service}", quote(step.service, safe="")).replace("{region}", quote(step.region or "", safe="")).rstrip("/")
 
     @staticmethod
     def _named(step: Step, text: str) -> str:

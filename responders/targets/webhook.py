@@ -108,16 +108,17 @@ class WebhookTarget:
     async def _current(self, step: Step) -> _Current:
         body = msgspec.json.encode({"service": step.service, "region": step.region})
         headers = json_headers(self._signed(f"{step.intent}/current", body))
+        status: int | None = None
         try:
             answer = await call(self._session, "POST", f"{self._base(step)}/current", within_ms=self._within_ms, body=body, headers=headers)
-            problem = "" if answer.status == 200 else answer.shown()
+            status, problem = answer.status, "" if answer.status == 200 else answer.shown()
             found = msgspec.json.decode(answer.body, type=_Current) if answer.status == 200 else None
         except HttpBrokenError as error:
             found, problem = None, error.problem
         except msgspec.DecodeError:
             found, problem = None, 'no answer that is known. Expected: {"version": TEXT}'
         if found is None:
-            raise RefusedError(step.at(self._where), f"what is live cannot be read: {problem}")
+            raise RefusedError(step.at(self._where), f"what is live cannot be read: {problem}", status=status)
         return found
 
     def _signed(self, message_id: str, body: bytes) -> dict[str, str]:

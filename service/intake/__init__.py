@@ -6,19 +6,19 @@ from rollguard.service.intake.records import Channel, ForgedError, LimitedError,
 from rollguard.service.intake.routes import body_of, routes_of, turned_away
 from rollguard.service.intake.setting_up import channels_of
 from rollguard.service.intake.taking import Receiver, Write, as_written
-from rollguard.service.intake.watching import WatchService
+from rollguard.service.intake.watching import ClusterWatch
 from rollguard.service.intake.writing import AwayError, writer
 
 __all__ = [
     "AwayError",
     "Channel",
+    "ClusterWatch",
     "Counted",
     "ForgedError",
     "LimitedError",
     "Limits",
     "Receiver",
     "TurnedAwayError",
-    "WatchService",
     "Write",
     "as_written",
     "body_of",

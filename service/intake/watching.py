@@ -24,13 +24,13 @@ from rollguard.service.intake.taking import Write
 from rollguard.store import Store
 from rollguard.streams.kafka import pauses
 
-__all__ = ["WatchService"]
+__all__ = ["ClusterWatch"]
 
 log = structlog.get_logger()
 CHANNEL = "kubernetes"
 
 
-class WatchService(Service):
+class ClusterWatch(Service):
     """Watches one cluster.
 
     Parameters

@@ -39,6 +39,8 @@ FETCH_BYTES = 64 * 1024 * 1024
 PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 #: New partitions are found within this time.
 METADATA_MS = 10_000
+#: Between two heartbeats of a group's member. Only by the answer to one it learns that another has left: so soon it takes over.
+HEARTBEAT_MS = 250
 CONNECT_MS = 10_000
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -117,7 +119,7 @@ class Access:
             "enable_auto_commit": False,
             "auto_offset_reset": auto_offset_reset,
             "session_timeout_ms": session_ms,
-            "heartbeat_interval_ms": session_ms // 4,
+            "heartbeat_interval_ms": min(HEARTBEAT_MS, session_ms // 4),
             "metadata_max_age_ms": METADATA_MS,
             "fetch_max_bytes": FETCH_BYTES,
             "max_partition_fetch_bytes": PARTITION_FETCH_BYTES,

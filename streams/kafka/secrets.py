@@ -8,9 +8,11 @@ from pathlib import Path
 
 from rollguard.config import RollguardError, printable
 
-__all__ = ["SecretError", "find_secret", "refuse_open_file"]
+__all__ = ["SecretError", "find_secret", "found_secrets", "refuse_open_file"]
 
 LONGEST = 65_536
+#: All that were found by this process, also those that have been exchanged since: what writes logs takes them out.
+_FOUND: set[str] = set()
 
 
 class SecretError(RollguardError):
@@ -70,7 +72,13 @@ def find_secret(reference: str, key: str) -> str:
     found = found.removesuffix("\n").removesuffix("\r")
     if not found:
         raise SecretError(key=key, reference=reference, problem="empty", expected="the secret")
+    _FOUND.add(found)
     return found
+
+
+def found_secrets() -> frozenset[str]:
+    """Every secret that this process has found so far, to be taken out of what it says. Neither keep nor show it."""
+    return frozenset(_FOUND)
 
 
 def refuse_open_file(path: Path, key: str, reference: str) -> None:

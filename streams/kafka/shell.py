@@ -116,8 +116,13 @@ class Shell(Generic[Out]):
         self._open: dict[TopicPartition, Work[Out]] = {}
         self._wanted: set[TopicPartition] = set()
         self._between = asyncio.Lock()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._over = asyncio.Event()
+
+    @property
+    def mine(self) -> frozenset[TopicPartition]:
+        """Partitions that are ours, also those that are still to be restored."""
+        return frozenset(self._open) | self._wanted
 
     @property
     def open(self) -> Mapping[TopicPartition, Work[Out]]:
@@ -138,7 +143,7 @@ class Shell(Generic[Out]):
                     await work.acknowledge(self._now_ms(), last=True)
                 except RollguardError as error:
                     # It is only read again by whoever has it now.
-                    log.warning("partition_given_away_unkept", topic=partition.topic, partition=partition.partition, error=str(error))
+                    log.warning("partition_given_away_unkept", **_place(partition, work), error=str(error))
 
     async def run(self) -> None:
         """Go on until stopped; what was written is acknowledged then.
@@ -149,11 +154,11 @@ class Shell(Generic[Out]):
             What no later try could mend.
         """
         try:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 async with self._between:
                     await self._restore()
                 # Not under the lock: it gives nothing before a rebalance is over, which waits for the lock.
-                batches = await self._reader.getmany(timeout_ms=WAIT_MS, max_records=self._most_records)
+                batches = await self._read()
                 async with self._between:
                     await self._cycle(batches)
             await self.revoked(list(self._open))
@@ -162,8 +167,19 @@ class Shell(Generic[Out]):
 
     async def stop(self) -> None:
         """End after the cycle under way; returns when `run` has, whose clients may be closed then and no sooner."""
-        self._stopping = True
+        self._stopping.set()
         await self._over.wait()
+
+    async def _read(self) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """Give a batch; empty as soon as it is to stop, for others wait for the partitions."""
+        reading = asyncio.ensure_future(self._reader.getmany(timeout_ms=WAIT_MS, max_records=self._most_records))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return await reading if reading.done() else {}
+        finally:
+            for each in (reading, stopping):
+                each.cancel()
 
     async def _restore(self) -> None:
         for partition in sorted(self._wanted):
@@ -172,6 +188,7 @@ class Shell(Generic[Out]):
             if work is not None:
                 self._open[partition] = work
                 self._reader.seek(partition, work.offset)
+                log.info("partition_restored", topic=partition.topic, partition=partition.partition, offset=work.offset)
 
     async def _cycle(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         now_ms = self._now_ms()
@@ -199,18 +216,22 @@ class Shell(Generic[Out]):
             try:
                 return await what(*given)
             except LostError as error:
-                log.warning("partition_lost", topic=partition.topic, partition=partition.partition, error=str(error))
-                self._open.pop(partition, None)
+                log.warning("partition_lost", **_place(partition, self._open.pop(partition, None)), error=str(error))
                 self._wanted.discard(partition)
                 return None
             except RollguardError as error:
-                if not getattr(error, "recoverable", False) or self._stopping:
+                if not getattr(error, "recoverable", False) or self._stopping.is_set():
                     raise
-                log.warning("trying_again", topic=partition.topic, partition=partition.partition, wait_s=wait_s, error=str(error))
+                log.warning("trying_again", **_place(partition, self._open.get(partition)), wait_s=wait_s, error=str(error))
                 await self._sleep(wait_s)
                 wait_s = min(2 * wait_s, LAST_WAIT_S)
                 if partition not in self._reader.assignment():
                     return None
+
+
+def _place(partition: TopicPartition, work: Work[Any] | None) -> dict[str, Any]:
+    """Where something happened, as the keys of a line of the log."""
+    return {"topic": partition.topic, "partition": partition.partition, **({} if work is None else {"offset": work.offset})}
 
 
 async def _acknowledge(work: Work[Any], now_ms: int) -> None:

@@ -269,6 +269,12 @@ class Topics:
                 seen[name] = msgspec.structs.replace(seen[name], configs=found)
         return seen, refused
 
+    async def names(self) -> dict[str, int]:
+        """All topics that the user may see, but for Kafka's own, and how many partitions each has; asking creates none."""
+        answer = await self._ask(MetadataRequest(None, allow_auto_topic_creation=False))
+        topics = [(name, len(partitions)) for code, name, internal, partitions in answer.topics if not code and not internal]
+        return {name: n for name, n in sorted(topics) if not name.startswith("__")}
+
     async def require(self, names: Sequence[str]) -> dict[str, TopicSeen]:
         """Look at topics that must be there.
 

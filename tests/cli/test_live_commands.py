@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from rollguard.cli.connections import responders_found
+from rollguard.cli.responder_findings import responders_found
 from rollguard.incidents import Desk, LogCodec
 from rollguard.service import DeskWork, DeskWorks
 from rollguard.store import Batch, Store, TimelineRow

@@ -46,6 +46,8 @@ def test_the_order_of_keys_and_ways_of_writing_make_no_difference() -> None:
         "kafka: {bootstrap_servers: 'a:1, b:2', group: other}",
         "store: {url: 'postgresql://rollguard@db/rollguard'}",
         "http: {port: 8080}",
+        "logs: {form: json, level: debug}",
+        "blind: {frontier: 10m, outbox: null}",
         # What is done about an incident holds from the next decision on.
         "mode: auto",
         "services: {checkout: {mode: auto}}",

@@ -276,6 +276,22 @@ def test_no_bucket_of_odds_is_louder_than_a_bucket_may_be(hits: float, misses: f
     assert (bank.recursion.sr[:, 0] <= (1.0 + before) * np.exp(np.float32(LOUDEST_NATS + 0.01))).all()
 
 
+def after_a_sale(share: float) -> float:
+    """Greatest value in the hours after a sale at twice the usual orders, which come back to a share of them."""
+    means = np.full(4 * DAY + 9 * 60, 100.0)
+    means[4 * DAY : 4 * DAY + 6 * 60] = 200.0
+    means[4 * DAY + 6 * 60 :] = 100.0 * share
+    counts = np.random.default_rng(18).poisson(means[:, None]).astype(np.float64)
+    bank = RateBank(ratios_below(0.1), bucket_ms=MINUTE, odds=False, warmup_ms=DAY_MS)
+    bank.grow(np.zeros(1, dtype=np.int64))
+    return float(fed(bank, 0, counts, suspect=True)[4 * DAY + 6 * 60 :].max())
+
+
+def test_the_end_of_a_sale_is_no_loss_and_one_that_comes_with_it_is_found() -> None:
+    assert after_a_sale(1.0) < 1e5
+    assert after_a_sale(0.5) > 1e5
+
+
 @pytest.mark.xfail(
     strict=True, reason="issue 5: a level that is not frozen follows a day without events, and takes what is usual for a rise when it comes back"
 )

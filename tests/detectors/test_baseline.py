@@ -98,6 +98,18 @@ def test_what_is_under_test_has_no_part_in_what_is_expected_of_it(epochs: list[i
         other.epoch(np.array([float(events)]))
 
 
+def test_hours_of_a_sale_are_a_surge_and_weeks_of_it_are_the_new_normal() -> None:
+    story = Story()
+    story.live(3 * DAY, 100.0)
+    assert story.baseline.surge()[0] == pytest.approx(1.0, abs=0.05)
+    story.live(DAY // 4, 200.0)
+    assert story.baseline.surge()[0] > 1.5
+    story.live(21 * DAY, 200.0)
+    assert story.baseline.surge()[0] < 1.15
+    story.live(DAY, 100.0)
+    assert story.baseline.surge()[0] == 1.0
+
+
 def test_a_change_enters_only_after_the_lag_and_then_slowly() -> None:
     story, still = Story(), Story()
     for each in (story, still):

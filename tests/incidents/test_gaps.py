@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rollguard.config import Mode
 from rollguard.detectors import Tick
 from rollguard.incidents import Desk, Entry, Pulse
-from rollguard.incidents.gaps import GAP_MS
+from rollguard.incidents.gaps import GAP_MS, Gaps
 from tests.incidents import scenes
 
 START, MINUTE = scenes.START, scenes.MINUTE
@@ -101,6 +101,17 @@ def test_a_source_that_says_nothing_while_others_go_on_is_told_once_it_lasted_tw
     assert opened.onset_ms == (START + since) * 10_000
     assert "deliveries: not one event since this began" in opened.symptoms[0]
     assert found[0].at_ms == scenes.at_ms(START + since + LONG - 1)
+
+
+def test_a_source_of_few_events_is_not_missed_between_them() -> None:
+    shop, found, entries = scenes.Shop(), Gaps(), list[Entry]()
+    for bucket in range(START, START + 6 * 60 * MINUTE):
+        # One bucket in twenty holds all that comes: what is usual is its mean over all twenty.
+        shop.silent = {} if bucket % 20 == 0 else {"promised_minutes": range(bucket, bucket + 1)}
+        entries += found.tick(shop.tick(bucket), shop.settings, scenes.at_ms(bucket))
+    in_a_bucket = max(account.events for account in shop.tick(START - START % 20).accounts if account.metric == "promised_minutes")
+    assert found.usual["deliveries"] == pytest.approx(in_a_bucket / 20, rel=0.4)  # the first bucket still counts, by a 64th
+    assert not [entry for entry in entries if entry.at_ms > scenes.at_ms(START + 4 * 60 * MINUTE)]
 
 
 def test_where_no_source_says_anything_none_of_them_is_told_apart() -> None:

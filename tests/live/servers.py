@@ -47,7 +47,7 @@ PASSWORDS = {"root": "root-secret-1b", USER: "worker-secret-7f", STRANGER: "stra
 MECHANISMS = ("PLAIN", "SCRAM-SHA-512")
 #: Small and quick to start: one garbage collector thread, only the first compiler.
 JVM = ("-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
-READY_S = 60.0
+READY_S = 180.0
 OPERATIONS = {"all": 2, "read": 3, "write": 4, "create": 5, "describe": 8, "describe_configs": 10, "idempotent_write": 12}
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 

@@ -124,11 +124,14 @@ class Service(AbstractContextManager["Service"]):
     store: str = ""
     names: Names = field(default_factory=fresh_names)
     processes: list[Process] = field(default_factory=list)
+    #: What each source says besides its topic; None: there is no such source.
+    sources: dict[str, str | None] = field(default_factory=dict)
+    has_topics: bool = False
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.store = self.store or f"sqlite:///{self.folder / 'rollguard.db'}"
-        for topic in ("blocks", "signals", "deadletter", "commands"):
+        for topic in () if self.has_topics else ("blocks", "signals", "deadletter", "commands"):
             self.broker.create_topic(self.topic(topic))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -257,15 +260,17 @@ class Service(AbstractContextManager["Service"]):
         self.processes.append(started)
         return started
 
+    def _sources(self) -> str:
+        told = {"orders": "", "errors": "", "deliveries": ""} | self.sources
+        return "\n".join(f"  {name}: {'null' if more is None else f'{{topic: {self.shop.topic(name)}{more}}}'}" for name, more in told.items())
+
     def _text(self, port: int) -> str:
         return f"""
 kafka: {{bootstrap_servers: "{self.broker.bootstrap}", prefix: {self.names.prefix}, group: {self.names.group}}}
 store: {{url: "{self.store}", snapshot: 2s}}
 http: {{port: {port}}}
 sources:
-  orders: {{topic: {self.shop.topic("orders")}}}
-  errors: {{topic: {self.shop.topic("errors")}}}
-  deliveries: {{topic: {self.shop.topic("deliveries")}}}
+{self._sources()}
 changes: {{topic: {self.shop.topic("deploys")}}}
 {self.config}"""
 

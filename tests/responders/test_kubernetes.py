@@ -214,3 +214,11 @@ def test_a_server_that_says_the_token_back_does_not_bring_it_into_what_is_told(b
             await target.close()
 
     asyncio.run(story())
+
+
+def test_the_rights_that_are_missing_are_named_and_none_where_all_are_there(cluster: Cluster) -> None:
+    for kind, lacking in (("kubernetes", ["patch deployments"]), ("argo_rollouts", ["get rollouts", "patch rollouts", "patch rollouts/status"])):
+        assert asked(cluster, lambda target: target.lacking(step("any")), kind=kind) == []  # type: ignore[attr-defined]  # of Kubernetes alone
+        assert asked(cluster, lambda target: target.lacking(step("any")), kind=kind, token=READER) == lacking  # type: ignore[attr-defined]  # the same
+    with pytest.raises(RefusedError, match="401"):
+        asked(cluster, lambda target: target.lacking(step("any")), token="nobody's")  # type: ignore[attr-defined]  # the same

@@ -37,6 +37,15 @@ def pg_ctl() -> Path | None:
     return Path(on_path) if on_path else packaged[-1] if packaged else None
 
 
+def pg_tool(name: str) -> Path:
+    """A tool of the newest PostgreSQL that is installed, as `pg_dump`."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4]))
+    on_path = shutil.which(name)
+    if on_path is None and not packaged:
+        raise FileNotFoundError(f"no {name}: `apt-get install postgresql-client`")
+    return Path(on_path) if on_path else packaged[-1]
+
+
 def _other_user() -> str | None:
     """Whom the server runs as, since it refuses to run as root; None: as ourselves."""
     if os.getuid():

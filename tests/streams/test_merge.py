@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.config import Layer, RollguardError, Settings, default_text, load_layers
-from rollguard.streams import Block, Closed, Ingest, Key, Merger, SnapshotError, Why
+from rollguard.streams import Block, Closed, Ingest, Key, Merger, Partitions, SnapshotError, Why
 from rollguard.streams.cap import OTHER
 
 START = 1_775_001_600_000
@@ -227,6 +227,18 @@ def test_a_partition_that_nobody_announced_is_refused() -> None:
     assert caught.value.code == "unknown_partition"
     with pytest.raises(RollguardError, match="no partition given"):
         Merger(SETTINGS, [])
+
+
+def test_a_source_that_was_taken_out_of_the_settings_holds_nothing_back() -> None:
+    merger = Merger(settings_of("sources: {deliveries: null}\nmetrics: {promised_minutes: null, actual_minutes: null}"))
+    for source in ("orders", "errors", "deliveries"):
+        merger.feed(Partitions(source=source, count=1))
+    one: dict[Cell, int] = {(4, 0, ("a", "eu", "1"), 0): 1}
+    closed = fed(merger, [block_of((source, 0), 0, 9, one if source == "orders" else None) for source in ("deliveries", "orders", "errors")])
+    # From here on the log never hears of it again.
+    closed += fed(merger, [block_of((source, 0), 9, 12) for source in ("orders", "errors")])
+    assert [(each.start, each.end) for each in closed] == [(4, 9), (9, 12)]
+    assert all(set(each.missing) == {"orders", "errors"} for each in closed)
 
 
 def test_a_snapshot_of_other_settings_is_refused() -> None:

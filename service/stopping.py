@@ -1,0 +1,60 @@
+"""How the worker ends: at the first signal everything finishes what is under way, side by side, and leaves its groups; at the second it ends at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import faust
+import mode
+import structlog
+from mode import Service
+
+__all__ = ["Graceful", "GracefulFaust"]
+
+log = structlog.get_logger()
+
+
+class Graceful(mode.Worker):
+    """A worker whose services end in waves: those of one wave side by side, since each has a group that others wait to take over.
+
+    By itself mode stops one service after another, in the order in which they stand.
+    """
+
+    mundane_level = "debug"
+    #: What ends first, what ends after it, and so on; the rest after them all.
+    waves: Sequence[Sequence[Service]] = ()
+    #: A signal has come.
+    stopping = False
+
+    def _schedule_shutdown(self, signal: signal.Signals) -> None:
+        if self.stopping:
+            _end_at_once(signal)
+        self.stopping = True
+        log.info("worker_stops", signal=signal.name)
+        super()._schedule_shutdown(signal)
+
+    async def _stop_on_signal(self, signal: signal.Signals) -> None:
+        for wave in self.waves:
+            ended = await asyncio.gather(*(service.stop() for service in wave), return_exceptions=True)
+            for service, error in zip(wave, ended, strict=True):
+                if isinstance(error, BaseException):
+                    log.error("service_not_ended_well", service=type(service).__name__, exc_info=error)
+        await super()._stop_on_signal(signal)
+        log.info("worker_stopped")
+
+
+class GracefulFaust(Graceful, faust.Worker):
+    """The same beside a Faust app."""
+
+    app: Any
+
+
+def _end_at_once(number: signal.Signals) -> None:
+    log.warning("worker_ends_at_once", signal=number.name)
+    # As by the signal itself, so that whoever started us sees that it did not end well.
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

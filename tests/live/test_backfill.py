@@ -1,0 +1,122 @@
+"""A metric changes while a worker runs: its past is read from the topics, the old one watching until then, and the new one at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from rollguard.cli.app import app
+from rollguard.config import Settings
+from rollguard.detectors import Account, Detect, Signal, Tick
+from rollguard.incidents import LogCodec
+from rollguard.service import open_store
+from rollguard.streams import Ingest, Merger
+from tests.live.servers import Broker, Names, until
+from tests.live.workers import Service, shop_topics
+from tests.properties import shop as shops
+
+#: So that no test has to be quick: by the clock on the wall nothing is ever silent.
+PATIENT: dict[str, str | None] = dict.fromkeys(("orders", "errors", "deliveries"), ", idle: 1h")
+#: What the worker runs with at first.
+BEFORE = {
+    "a metric is new": (shops.CONFIG + "metrics: {errors: null}\n", PATIENT),
+    "a label is new": (shops.CONFIG + "labels: {watched: [region]}\n", PATIENT),
+    "a source is new": (shops.CONFIG + "metrics: {errors: null}\n", PATIENT | {"errors": None}),
+}
+EVENTS = ("orders", "errors", "deliveries")
+
+
+def at(shop: shops.Shop, ms: int) -> dict[str, tuple[list[bytes], list[bytes]]]:
+    """Lines of each source that arrive before a moment, and after it."""
+    return {
+        source: ([each.line for each in events if each.arrival_ms < ms], [each.line for each in events if each.arrival_ms >= ms])
+        for source, events in shop.events.items()
+    }
+
+
+def accounts(ticks: list[Tick], metric: str) -> dict[int, Account]:
+    return {tick.bucket: account for tick in ticks for account in tick.accounts if account.metric == metric}
+
+
+def replayed(settings: Settings, shop: shops.Shop) -> list[Tick]:
+    """What the stages say of all events, under one config."""
+    merger, detect = Merger(settings, [(source, 0) for source in EVENTS]), Detect(settings)
+    found: list[Tick] = []
+    for source, events in shop.events.items():
+        block = Ingest(settings, source, 0, whole=True).feed([each.line for each in events], 0).block
+        assert block is not None
+        closed = merger.feed(block)
+        if closed is not None:
+            found += [each for each in detect.feed(closed) if isinstance(each, Tick)]
+    return found
+
+
+def assert_same(found: Account, expected: Account) -> None:
+    """A metric's series, what they were and what they should have been."""
+    assert found.series == expected.series
+    for name in ("observed", "expected", "variance", "error"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert (found.missing, found.events, found.doubtful) == (expected.missing, expected.events, expected.doubtful)
+
+
+@pytest.mark.parametrize("what", BEFORE)
+def test_a_changed_metric_is_watched_at_once_as_if_it_had_always_been(broker: Broker, names: Names, tmp_path: Path, what: str) -> None:
+    shop = shops.a_shop()
+    shop_topics(broker, names, partitions=1)
+    first_ms, second_ms = (round(shops.START_MS + share * shop.hours * shops.HOUR_MS) for share in (0.7, 0.8))
+    early = {source: lines for source, (lines, _) in at(shop, first_ms).items()}
+    between = {source: lines[len(early[source]) :] for source, (lines, _) in at(shop, second_ms).items()}
+    late = {source: lines for source, (_, lines) in at(shop, second_ms).items()}
+    config, sources = BEFORE[what]
+    with Service(broker, tmp_path / "live", names, config, sources=sources) as old:
+        for source in EVENTS:
+            old.send(names.topic(source), early[source])
+        worker = old.ready("--only", "ingest", "--only", "detect")
+        old.await_frontier(first_ms - 2 * shops.MINUTE_MS, stage="detect")
+        new = Service(broker, tmp_path / "live", names, shops.CONFIG, names=old.names, processes=old.processes, sources=PATIENT, has_topics=True)
+        path = str(new.path(1))
+        run = CliRunner().invoke(app, ["backfill", "-c", path, "--dry-run", "--json"])
+        assert run.exit_code == 0, run.output
+        plan = msgspec.json.decode(run.output)
+        assert "errors" in [each["metric"] for each in plan["plan"]["lacking"]]
+        assert plan["done"] is None
+        told = CliRunner().invoke(app, ["backfill", "-c", path])
+        assert told.exit_code == 0, told.output
+        assert re.search(r"[1-9][0-9,]* records read, up to 2026-03-02T", told.output)
+        # The old worker goes on meanwhile: what it says then lacks the metric too.
+        for source in EVENTS:
+            old.send(names.topic(source), between[source])
+        old.await_frontier(second_ms - 2 * shops.MINUTE_MS, stage="detect")
+        assert worker.end() == 0
+        before = len(old.read(old.topic("signals")))
+        new.ready("--only", "ingest", "--only", "detect")
+        for source in EVENTS:
+            new.send(names.topic(source), late[source])
+        last_ms = shop.end_ms - 2 * shops.MINUTE_MS
+        new.await_frontier(last_ms, stage="detect")
+        codec = LogCodec()
+        found = [codec.decode(record.value) for record in new.read(new.topic("signals"))[before:]]
+        until(lambda: "backfill_taken" in new.processes[-1].said, "the worker goes on from the backfill")
+        store = open_store(new.settings)
+        until(lambda: [each.stage for each in store.owners()] == ["detect/0"], "the backfill is let go once the worker has kept the stage")
+        store.close()
+    settings = new.settings
+    expected = replayed(settings, shop)
+    ticks = [each for each in found if isinstance(each, Tick)]
+    # Not one bucket was left out between the backfill, the old worker and the new one.
+    firsts = {tick.bucket for tick in ticks}
+    assert min(firsts) * settings.bucket_ms <= first_ms
+    assert firsts >= set(range(min(firsts), last_ms // settings.bucket_ms))
+    for metric in ("errors", "orders", "promised_minutes"):
+        mine, theirs = accounts(ticks, metric), accounts(expected, metric)
+        compared = [bucket for bucket in mine if bucket * settings.bucket_ms < last_ms]
+        assert len(compared) > 100
+        for bucket in compared:
+            assert_same(mine[bucket], theirs[bucket])
+    signals = [each for each in found if isinstance(each, Signal) and each.series.metric == "errors"]
+    assert any(each.kind == "left" and each.bucket * settings.bucket_ms >= shop.onset_ms for each in signals)
