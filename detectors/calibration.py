@@ -298,7 +298,7 @@ def _usual(bank: RateBank) -> Floats:
 def _counts(bank: RateBank, rate: Floats, honesty: Reals) -> Drift:
     error, safe = bank.baseline.error(), np.where(rate > 0.0, rate, 1.0)
     power, band = np.asarray(honesty, dtype=np.float32), bank.band_per_error * error.relative
-    return _linear(count_coefficients(safe, band, (error.scatter - 1.0) / safe, bank.factors, power), rate, np.ones_like(rate))
+    return _linear(count_coefficients(safe, band, (error.scatter - 1.0) / safe, bank.factors, power=power), rate, np.ones_like(rate))
 
 
 def _odds(bank: RateBank, hits: Floats, honesty: Reals) -> Drift:
