@@ -6,9 +6,25 @@ from rollguard.incidents.changes import ChangeRecord, ChangeRefusedError, sighti
 from rollguard.incidents.desk import Desk
 from rollguard.incidents.gate import GateAnswer, GateQuestion, Release, answered, learnt, release_of
 from rollguard.incidents.log import LogCodec, LogError, LogRecord
-from rollguard.incidents.records import ChangeSeen, Command, Decision, Entry, IncidentState, Kill, Plan, Probe, Pulse, Rollback, RolledBack, Suspect, Verb
+from rollguard.incidents.records import (
+    ChangeKind,
+    ChangeSeen,
+    Command,
+    Decision,
+    Entry,
+    IncidentState,
+    Kill,
+    Plan,
+    Probe,
+    Pulse,
+    Rollback,
+    RolledBack,
+    Suspect,
+    Verb,
+)
 
 __all__ = [
+    "ChangeKind",
     "ChangeRecord",
     "ChangeRefusedError",
     "ChangeSeen",

@@ -111,7 +111,9 @@ class Collection:
                 if answer.status_code == 410:
                     raise GoneError(f"{self._where}: {version} is too old")
                 if answer.status_code != 200:
-                    raise ClusterError(mask(f"{self._where}: answered {answer.status_code} to a watch. Expected: the right to watch deployments (docs/changes-in.md)"))
+                    raise ClusterError(
+                        mask(f"{self._where}: answered {answer.status_code} to a watch. Expected: the right to watch deployments (docs/changes-in.md)")
+                    )
                 async for line in answer.aiter_lines():
                     event = _object(line.encode(), self._where)
                     kind, found = str(event.get("type")), event.get("object")

@@ -6,10 +6,8 @@ import asyncio
 import gc
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,19 +16,17 @@ from mode import OneForOneSupervisor, Service
 from prometheus_client import CollectorRegistry
 
 from rollguard.config import Settings
-from rollguard.service.changes import Keys, change_signer, faust_app
-from rollguard.service.commands import CommandRefusedError, checked_key
+from rollguard.service.changes import Keys, faust_app
+from rollguard.service.commands import checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.gating import ask_gate
 from rollguard.service.gauges import Gauges
 from rollguard.service.http import HttpService, routes, serve
+from rollguard.service.incoming import Incoming
 from rollguard.service.ingest_work import IngestWorks
-from rollguard.service.intake import ClusterWatch, Counted, Limits, Receiver, channels_of, routes_of, writer
 from rollguard.service.metrics import Metrics
-from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
-from rollguard.service.signals import to_signals
 from rollguard.service.stages import StageService, now_ms
 from rollguard.service.stopping import Graceful, GracefulFaust
 from rollguard.service.sweeping import Sweeper
@@ -80,7 +76,7 @@ class _Appender(Service):
         if records:
             await logs.append(records)
 
-    async def write(self, topic: str, records: Sequence[Outgoing]) -> None:
+    async def append_to(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Append to a topic that is not our own."""
         await (await self._logs()).write(topic, records)
 
@@ -185,9 +181,6 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     )
     metrics.registry.register(Gauges(settings, stages, watch, now_ms))
 
-    limits = Limits(settings.changes.http.rate, time.monotonic)
-    counted = Counted(metrics.registry)
-
     async def remembered(said: Mapping[str, str]) -> None:
         """Remember that somebody wanted something they may not."""
         kind = "change.refused" if said["source"] == settings.changes.source else "command.refused"
@@ -208,47 +201,17 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             )
         )
     services += [Sweeper(settings, store, stage) for stage in stages if stage.name == "desk"]
-    write = writer(settings.changes.topic, appender.write, change_signer(settings))
+    incoming = Incoming(settings, store, registry=metrics.registry, append=appender.append, append_to=appender.append_to, remember=remembered)
     if "changes" in parts:
-        for name, cluster in settings.changes.kubernetes.items():
-            secret = partial(find_secret, cluster.secret, f"changes.kubernetes.{name}.secret")
-            told: dict[str, Any] = {"environment": settings.environment, "write": write, "store": store, "counted": counted, "now_ms": now_ms}
-            services.append(ClusterWatch(name, cluster, secret, **told))
+        services += incoming.watches()
     if settings.http.port:
 
         def troubles() -> dict[str, str]:
             leaving = {"worker": "it stops"} if worker.stopping else {}
             return {**leaving, **{stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}, **watch.troubles}
 
-        subscribed = {name: pager.webhook_secret for name, pager in settings.respond.pagers.items() if pager.webhook_secret is not None}
-        subscriptions = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]
-
-        async def pagerduty(signature: str, body: bytes) -> None:
-            try:
-                command = acknowledged(subscriptions, signature, body)
-            except CommandRefusedError as error:
-                limits.spend("pagerduty: without a key of ours")
-                await remembered({"source": "pagerduty", "detail": str(error)})
-                raise
-            limits.spend("pagerduty")
-            if command is not None:
-                await appender.append([to_signals(command)])
-
-        async def put_away(letter: Outgoing) -> None:
-            await appender.append([letter])
-
-        receiver = Receiver(
-            environment=settings.environment,
-            source=settings.changes.source,
-            write=write,
-            put_away=put_away,
-            remember=remembered,
-            limits=limits,
-            counted=counted,
-        )
-        channels = routes_of(receiver, channels_of(settings), now_ms) if "changes" in parts else []
-        acknowledging = pagerduty if subscriptions else None
-        answers = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), acknowledging, channels)
+        taking = incoming.routes() if "changes" in parts else []
+        answers = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), incoming.pagerduty(), taking)
         last.append(HttpService(settings.http, answers))
     log.info(
         "worker_starts",

@@ -1,12 +1,12 @@
 """Deployments of Kubernetes as they come, change records out. No clock and no socket: what was told is remembered by whoever asks.
 
 A change is a new revision: the controller counts one for each template of pods, so that scaling is none, a paused Deployment is none before it goes on, and
-going back to an old template is one of its own. The number and the Deployment's uid make the id, whoever reads it, and whenever.
+going back to an old template is one of its own. The number and the Deployment's uid make the id, and every time is one that stands in the Deployment: whoever
+reads it, and whenever, says the same.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +14,10 @@ import msgspec
 
 from rollguard.config import Cluster
 from rollguard.incidents import ChangeKind, ChangeRecord
-from rollguard.responders import image_version, rolled_out
-from rollguard.service.intake.mapping import text_within, within
+from rollguard.responders import rolled_out
+from rollguard.service.intake.deployments import Deployment
 
 __all__ = ["Told", "changes_of"]
-
-REVISION = "deployment.kubernetes.io/revision"
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +33,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         When that revision began; empty: before anybody watched.
     finished : bool
         It is rolled out, and that was told.
+    said_at : str
+        When its controller had last said how it comes on.
     kind : ChangeKind
     from_version : str or None
     """
@@ -44,107 +44,72 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None
     started_at: str = ""
     finished: bool = True
+    said_at: str = ""
     kind: ChangeKind = "code"
     from_version: str | None = None
 
 
-def changes_of(cluster: Cluster, name: str, found: Mapping[str, Any], told: Told | None, *, since: str, now: str, environment: str) -> tuple[Told, list[ChangeRecord]]:
+def changes_of(cluster: Cluster, found: Mapping[str, Any], told: Told | None, *, since: str, environment: str) -> tuple[Told | None, list[ChangeRecord]]:
     """Compare a Deployment with what was told of it.
 
     Parameters
     ----------
     cluster : Cluster
-    name : str
-        Of the cluster, in the config.
     found : mapping
         The Deployment.
     told : Told or None
         None: nothing ever was.
-    since, now : str
-        RFC 3339 in UTC, whole seconds, as Kubernetes writes it: when the cluster was first watched, and the present.
+    since : str
+        When the cluster was first watched: RFC 3339 in UTC, whole seconds, as Kubernetes writes it.
     environment : str
 
     Returns
     -------
-    told : Told
+    told : Told or None
         What is told with these records.
     records : list of ChangeRecord
         Empty: nothing changed.
+
+    Raises
+    ------
+    UnusableError
+        If it is no Deployment.
     """
-    revision = _number(text_within(found, "metadata", "annotations", REVISION))
-    version, images = _version(cluster, found), _images(found)
-    created = text_within(found, "metadata", "creationTimestamp") or now
-    if revision == 0:
-        # Its controller has not seen it yet.
-        return told or Told(revision=0, images="", version=None), []
-    if told is None and created < since:
-        # It was there before we were: how it came to be so is no change.
-        return Told(revision=revision, images=images, version=version), []
-    if told is None or told.revision < revision:
-        first = told is None or told.revision == 0
-        told = Told(
-            revision=revision,
-            images=images,
-            version=version,
-            started_at=created if first else _written(found, now),
-            finished=False,
-            kind="code" if first or told is None or told.images != images else "config",
-            from_version=None if told is None else told.version,
-        )
-        new = True
-    else:
-        new = False
-    if told.finished:
+    seen = Deployment.of(found)
+    before = told
+    if seen.revision and (told is None or seen.revision > told.revision):
+        told = _next(cluster, seen, told, since)
+    # An older one is heard again after a failure, and says nothing of the newer.
+    if told is None or told.finished or told.revision != seen.revision:
         return told, []
-    over = rolled_out(found) == "live"
+    is_over = rolled_out(found) == "live"
+    if told is before and not is_over:
+        return told, []
     record = ChangeRecord(
-        deploy_id=f"kubernetes/{text_within(found, 'metadata', 'uid')}/{revision}",
-        service=text_within(found, "metadata", "labels", cluster.service_label) or text_within(found, "metadata", "name") or "",
-        region=(None if cluster.region_label is None else text_within(found, "metadata", "labels", cluster.region_label)) or cluster.region,
+        deploy_id=f"kubernetes/{seen.metadata.uid}/{seen.revision}",
+        service=seen.label(cluster.service_label) or seen.metadata.name,
+        region=seen.label(cluster.region_label) or cluster.region,
         environment=environment,
         change_kind=told.kind,
         from_version=told.from_version,
         version=told.version,
         started_at=told.started_at,
-        finished_at=max(told.started_at, _available(found) or now) if over else None,
-        author=None if cluster.author is None else text_within(found, "metadata", "annotations", cluster.author),
+        finished_at=max(told.started_at, seen.said) if is_over else None,
+        author=seen.annotation(cluster.author),
     )
-    return msgspec.structs.replace(told, finished=over), [record] if new or over else []
+    return msgspec.structs.replace(told, finished=is_over, said_at=seen.said), [record]
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 12 else 0
-
-
-def _containers(found: Mapping[str, Any]) -> list[Any]:
-    pods = within(found, "spec", "template", "spec")
-    return [each for kind in ("containers", "initContainers") for each in within(pods, kind) or () if isinstance(each, dict)]
-
-
-def _version(cluster: Cluster, found: Mapping[str, Any]) -> str | None:
-    labelled = None if cluster.version_label is None else text_within(found, "spec", "template", "metadata", "labels", cluster.version_label)
-    wanted = cluster.container
-    image = next((each.get("image") for each in _containers(found) if wanted is None or each.get("name") == wanted), None)
-    return labelled or (image_version(image) if isinstance(image, str) else None)
-
-
-def _images(found: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(msgspec.json.encode([each.get("image") for each in _containers(found)]), digest_size=8).hexdigest()
-
-
-def _written(found: Mapping[str, Any], now: str) -> str:
-    """When its template was last written, as the API server remembers it; else now."""
-    times = [
-        each["time"]
-        for each in within(found, "metadata", "managedFields") or ()
-        if isinstance(each, dict) and isinstance(each.get("time"), str) and within(each, "fieldsV1", "f:spec", "f:template") is not None
-    ]
-    return min(max(times, default=now), now)
-
-
-def _available(found: Mapping[str, Any]) -> str | None:
-    """When its controller saw the last of the new pods well."""
-    for each in within(found, "status", "conditions") or ():
-        if within(each, "type") == "Progressing" and within(each, "reason") == "NewReplicaSetAvailable":
-            return text_within(each, "lastUpdateTime")
-    return None
+def _next(cluster: Cluster, seen: Deployment, told: Told | None, since: str) -> Told | None:
+    """What is to be told of a revision that is new to us; as before: nobody can say yet when it began."""
+    new = Told(revision=seen.revision, images=seen.images, version=seen.version(cluster), said_at=seen.said)
+    if told is None:
+        created = seen.metadata.creation_timestamp
+        # One that was there before we were: how it came to be so is no change.
+        return new if created < since else msgspec.structs.replace(new, started_at=created, finished=False)
+    # Where nobody keeps managedFields, its controller's own words, once they are not those of the revision before.
+    started = seen.written or (seen.said if seen.said > told.said_at else "")
+    if not started:
+        return told
+    kind: ChangeKind = "config" if told.images == new.images else "code"
+    return msgspec.structs.replace(new, started_at=started, finished=False, kind=kind, from_version=told.version)

@@ -6,7 +6,7 @@ Two workers that watch the same cluster write records of the same ids, which is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from rollguard.config import Cluster, RollguardError
 from rollguard.responders import Collection, GoneError
 from rollguard.service.intake.counting import Counted
 from rollguard.service.intake.mapping import text_within
+from rollguard.service.intake.records import UnusableError
 from rollguard.service.intake.rollouts import Told, changes_of
 from rollguard.service.intake.taking import Write
 from rollguard.store import Store
@@ -46,7 +47,9 @@ class ClusterWatch(Service):
     store : Store
     counted : Counted
     now_ms : callable
-        The clock on the wall.
+        The clock on the wall: of it, only when the cluster was first watched enters into what is told.
+    waits : callable
+        Gives the seconds between attempts.
 
     Raises
     ------
@@ -57,7 +60,17 @@ class ClusterWatch(Service):
     mundane_level = "debug"
 
     def __init__(
-        self, name: str, cluster: Cluster, secret: Callable[[], str], *, environment: str, write: Write, store: Store, counted: Counted, now_ms: Callable[[], int]
+        self,
+        name: str,
+        cluster: Cluster,
+        secret: Callable[[], str],
+        *,
+        environment: str,
+        write: Write,
+        store: Store,
+        counted: Counted,
+        now_ms: Callable[[], int],
+        waits: Callable[[], Iterator[float]] = pauses,
     ) -> None:
         self.name = name
         self.cluster = cluster
@@ -66,6 +79,7 @@ class ClusterWatch(Service):
         self._store = store
         self._counted = counted
         self._now_ms = now_ms
+        self._waits = waits
         paths = [f"/apis/apps/v1/namespaces/{quote(each, safe='')}/deployments" for each in cluster.namespaces] or ["/apis/apps/v1/deployments"]
         self._collections = [Collection(f"changes.kubernetes.{name}", cluster, path, secret) for path in paths]
         super().__init__()
@@ -75,28 +89,39 @@ class ClusterWatch(Service):
         await asyncio.gather(*(self._follow(each) for each in self._collections))
 
     async def _follow(self, collection: Collection) -> None:
-        waits = pauses()
+        waits = self._waits()
         version = ""
         while not self.should_stop:
+            heard = False
             try:
-                if not version:
-                    found, version = await collection.listed()
-                    for each in found:
-                        await self.look(each)
+                version = version or await self._all_of(collection)
                 async for kind, each in collection.watched(version):
-                    self._counted.heard.labels(self.name).set(self._now_ms() / 1000)
                     if kind in {"ADDED", "MODIFIED"}:
                         await self.look(each)
                     # After it was written: what was not is heard again.
                     version = text_within(each, "metadata", "resourceVersion") or version
-                    waits = pauses()
+                    self._is_heard()
+                    heard, waits = True, self._waits()
             except GoneError as error:
                 version = ""
                 log.warning("cluster_is_listed_again", cluster=self.name, error=str(error))
-                await self.sleep(next(waits))
             except RollguardError as error:
-                log.error("cluster_watch_stands_still", cluster=self.name, error=str(error))  # noqa: TRY400 - the text says it all
+                log.error("cluster_watch_broke_off", cluster=self.name, error=str(error))  # noqa: TRY400 - the text says it all
+                heard = False
+            if not heard or not version:
+                # Also where every watch ends at once and says nothing, as behind some proxies.
                 await self.sleep(next(waits))
+
+    async def _all_of(self, collection: Collection) -> str:
+        """Look at all there is; gives the version from which to watch."""
+        found, version = await collection.listed()
+        for each in found:
+            await self.look(each)
+        self._is_heard()
+        return version
+
+    def _is_heard(self) -> None:
+        self._counted.heard.labels(self.name).set(self._now_ms() / 1000)
 
     async def look(self, found: Mapping[str, Any]) -> None:
         """Write what changed of a Deployment, and remember it once that is written.
@@ -107,26 +132,32 @@ class ClusterWatch(Service):
             If the database or Kafka is away.
         """
         flag = f"kubernetes {self.name} {text_within(found, 'metadata', 'uid')}"
-        known = await asyncio.to_thread(self._store.flag, flag)
-        before = None if known is None else msgspec.json.decode(known.value, type=Told)
-        now, since = self._now_ms(), await self._since_ms()
-        told, records = changes_of(self.cluster, self.name, found, before, since=_stamp(since), now=_stamp(now), environment=self.environment)
+        since_ms, known = await asyncio.to_thread(self._known, flag)
+        before = None if known is None else msgspec.json.decode(known, type=Told)
+        try:
+            told, records = changes_of(self.cluster, found, before, since=_stamp(since_ms), environment=self.environment)
+        except UnusableError as error:
+            # It would be the same again: the others go on.
+            self._counted.refused.labels(CHANNEL, error.code).inc()
+            log.warning("change_refused", channel=CHANNEL, cluster=self.name, reason=error.code, detail=str(error))
+            return
         if records:
             await self._write(records)
             self._counted.taken.labels(CHANNEL).inc(len(records))
             log.info("change_taken", channel=CHANNEL, cluster=self.name, changes=[record.deploy_id for record in records])
-        if told != before:
-            await asyncio.to_thread(self._store.raise_flag, flag, msgspec.json.encode(told).decode(), now)
+        if told is not None and told != before:
+            await asyncio.to_thread(self._store.raise_flag, flag, msgspec.json.encode(told).decode(), self._now_ms())
 
-    async def _since_ms(self) -> int:
-        """When the cluster was first watched."""
-        name = f"kubernetes {self.name}"
-        known = await asyncio.to_thread(self._store.flag, name)
-        if known is not None:
-            return int(known.value)
-        now = self._now_ms()
-        await asyncio.to_thread(self._store.raise_flag, name, str(now), now)
-        return now
+    def _known(self, flag: str) -> tuple[int, str | None]:
+        """When the cluster was first watched, and what was told of a Deployment."""
+        first = f"kubernetes {self.name}"
+        since = self._store.flag(first)
+        if since is None:
+            # Of several workers that begin, one is the first.
+            self._store.exchange_flag(first, None, str(self._now_ms()), self._now_ms())
+            return self._known(flag)
+        told = self._store.flag(flag)
+        return int(since.value), None if told is None else told.value
 
     async def on_stop(self) -> None:
         """Let go of connections."""

@@ -32,7 +32,11 @@ def application(phase: str, **changed: Any) -> dict[str, Any]:
         "health": {"status": "Healthy", "lastTransitionTime": "2026-03-02T09:03:00Z"},
         "summary": {"images": ["shop.example:5000/checkout:4.11.0", "shop.example/proxy:1.2"]},
     }
-    return {"metadata": {"name": "checkout", "namespace": "argocd"}, "spec": {"project": "shop", "destination": {"name": "eu", "namespace": "shop"}}, "status": status | changed}
+    return {
+        "metadata": {"name": "checkout", "namespace": "argocd"},
+        "spec": {"project": "shop", "destination": {"name": "eu", "namespace": "shop"}},
+        "status": status | changed,
+    }
 
 
 def rendered(app: dict[str, Any]) -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-
 from typing import Any
-
 
 import pytest
 
@@ -77,7 +75,7 @@ def test_waves_of_one_run_are_one_change_with_their_regions() -> None:
     door = Door()
     for number, region in enumerate(("eu-west", "us-east")):
         door.github("deployment_status", deployment("success", run=RUN, id=number, environment=f"production/{region}"))
-    assert [(each.deploy_id, each.region) for each in door.written] == [(f"github/shop/checkout/run-77.2/checkout", region) for region in ("eu-west", "us-east")]
+    assert [(each.deploy_id, each.region) for each in door.written] == [("github/shop/checkout/run-77.2/checkout", region) for region in ("eu-west", "us-east")]
 
 
 def test_what_a_program_did_is_nobodys() -> None:
@@ -86,7 +84,9 @@ def test_what_a_program_did_is_nobodys() -> None:
     assert door.written[0].author is None
 
 
-@pytest.mark.parametrize("payload", [{"service": "promises", "region": ["eu-west", "eu-north"], "version": "4.11.0"}, '{"service":"promises","region":"eu-west","version":"4.11.0"}'])
+@pytest.mark.parametrize(
+    "payload", [{"service": "promises", "region": ["eu-west", "eu-north"], "version": "4.11.0"}, '{"service":"promises","region":"eu-west","version":"4.11.0"}']
+)
 def test_what_the_deployment_itself_says_wins(payload: Any) -> None:
     door = Door()
     door.github("deployment_status", deployment("success", payload=payload))
@@ -100,7 +100,9 @@ def test_a_payload_of_somebodys_own_is_left_alone(payload: Any) -> None:
     assert door.github("deployment_status", deployment("success", payload=payload)).json()["taken"] == 1
 
 
-@pytest.mark.parametrize(("task", "kind"), [("deploy", "code"), ("deploy:migrations", "migration"), ("config", "config"), ("flag-flip", "flag"), (None, "code")])
+@pytest.mark.parametrize(
+    ("task", "kind"), [("deploy", "code"), ("deploy:migrations", "migration"), ("config", "config"), ("flag-flip", "flag"), (None, "code")]
+)
 def test_the_task_names_the_kind(task: str | None, kind: str) -> None:
     door = Door()
     door.github("deployment_status", deployment("success", task=task))
@@ -114,7 +116,8 @@ def test_another_environment_is_no_concern_and_upper_case_makes_none() -> None:
 
 
 def test_the_config_says_where_fields_stand() -> None:
-    fields = "{version: deployment.ref, region: \"deployment.environment == 'production' && 'eu-west'\", author: sender.login, approvals: deployment.payload.reviews}"
+    region = "\"deployment.environment == 'production' && 'eu-west'\""
+    fields = f"{{version: deployment.ref, region: {region}, author: sender.login, approvals: deployment.payload.reviews}}"
     door = Door(settings_of(f"changes: {{http: {{github: {{shop: {{secret: env:GITHUB_SECRET, fields: {fields}}}}}}}}}"))
     door.github("deployment_status", deployment("success", payload={"reviews": 2}, creator=BOT))
     (record,) = door.written
@@ -149,7 +152,6 @@ def test_what_github_did_not_sign_is_forged_and_remembered() -> None:
 def test_a_form_is_told_from_json() -> None:
     door = Door()
     body = b"payload=%7B%7D"
-
 
     signed = "sha256=" + hmac.new(GITHUB.encode(), body, hashlib.sha256).hexdigest()
     headers = {"x-hub-signature-256": signed, "x-github-event": "deployment", "content-type": "application/x-www-form-urlencoded"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ CDEVENT = {
     "context": {"type": "dev.cdevents.service.deployed.0.3.0", "timestamp": "2026-03-02T09:00:00Z", "id": "e-1"},
     "subject": {"id": "service/checkout", "content": {"environment": {"id": "production/eu-west"}, "artifactId": "pkg:generic/checkout@4.11.0"}},
 }
-_JSON = st.recursive(
+_JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
@@ -40,7 +41,13 @@ def test_our_record_and_a_cdevent_are_taken() -> None:
 
 def test_a_cloudevent_may_be_in_binary_mode() -> None:
     door = Door()
-    headers = {"ce-specversion": "1.0", "ce-type": "dev.cdevents.service.deployed.0.3.0", "ce-id": "e-1", "ce-source": "/ci", "content-type": "application/json"}
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-type": "dev.cdevents.service.deployed.0.3.0",
+        "ce-id": "e-1",
+        "ce-source": "/ci",
+        "content-type": "application/json",
+    }
     assert door.signed(msgspec.json.encode(CDEVENT), headers=headers).json()["taken"] == 1
 
 
@@ -149,8 +156,14 @@ def _bodies() -> Iterator[st.SearchStrategy[bytes]]:
         lambda more: msgspec.json.encode(deployment("success", **more))
     )
     yield st.dictionaries(
-        st.sampled_from(["app", "phase", "started_at", "finished_at", "images", "labels", "initiated_by", "revision", "namespace", "healthy_at"]), _JSON, max_size=4
-    ).map(lambda more: msgspec.json.encode({"app": "checkout", "phase": "Succeeded", "started_at": "2026-03-02T09:00:00Z", "finished_at": "2026-03-02T09:01:00Z"} | more))
+        st.sampled_from(["app", "phase", "started_at", "finished_at", "images", "labels", "initiated_by", "revision", "namespace", "healthy_at"]),
+        _JSON,
+        max_size=4,
+    ).map(
+        lambda more: msgspec.json.encode(
+            {"app": "checkout", "phase": "Succeeded", "started_at": "2026-03-02T09:00:00Z", "finished_at": "2026-03-02T09:01:00Z"} | more
+        )
+    )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -174,7 +187,11 @@ def _is_text(body: bytes) -> bool:
     return True
 
 
-@given(st.dictionaries(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.binary(max_size=30).filter(lambda text: not set(text) & {0, 10, 13})))
+@given(
+    st.dictionaries(
+        st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.binary(max_size=30).filter(lambda text: not set(text) & {0, 10, 13})
+    )
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_headers_are_a_signature_but_its_own(headers: dict[str, bytes]) -> None:
     assert Door().post("/changes", msgspec.json.encode(RECORD), headers).status_code == 401
