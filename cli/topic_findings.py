@@ -59,6 +59,8 @@ async def topic_findings(settings: Settings, access: Access, topics: Topics, pla
                 found += source_findings(settings, source, records, now_ms, places)
             if name == settings.changes.topic:
                 found += change_findings(settings, records, places)
+                denied = await topics.may_write(name) if settings.changes.is_written else None
+                found += [] if denied is None else [to_mend("kafka", denied, places.of("changes", "topic"))]
     return [*found, *_shared(settings, places)]
 
 

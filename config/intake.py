@@ -10,6 +10,7 @@ from rollguard.config.values import MINUTE_MS, LongSpan, Name, Secret, Section, 
 __all__ = ["ArgoKey", "Cluster", "GithubKey", "Intake", "Key", "Mapped", "Rate"]
 
 #: Where a pod finds what the cluster gives it.
+IN_CLUSTER_URL = "https://kubernetes.default.svc"
 IN_CLUSTER = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -78,12 +79,12 @@ class ArgoKey(Key):
 class Cluster(Section):
     """A cluster whose Deployments are watched."""
 
-    url: Url = "https://kubernetes.default.svc"
-    """Of the API server."""
+    url: Url = IN_CLUSTER_URL
+    """Of the API server; as shipped, that of the cluster that the worker itself runs in."""
     secret: Secret = f"file:{IN_CLUSTER}/token"
     """A bearer token; read for each request, since those of service accounts rotate."""
-    ca_file: Text | None = f"{IN_CLUSTER}/ca.crt"
-    """Certificates of the authorities that are trusted; None: the system's."""
+    ca_file: Text | None = None
+    """Certificates of the authorities that are trusted; None: of the worker's own cluster what the pod finds, else the system's."""
     namespaces: tuple[Text, ...] = ()
     """None named: all."""
     selector: Text | None = None
@@ -103,6 +104,11 @@ class Cluster(Section):
     timeout_ms: Annotated[LongSpan, Field(le=5 * MINUTE_MS)] = Field(default=MINUTE_MS // 2, alias="timeout")
     """Of one request that is no watch, in milliseconds."""
 
+    @property
+    def trusted(self) -> str | None:
+        """File of the certificates that are trusted; None: the system's."""
+        return self.ca_file or (f"{IN_CLUSTER}/ca.crt" if self.url == IN_CLUSTER_URL else None)
+
 
 class Intake(Section):
     """Webhooks that are taken; without a key there is no route."""
@@ -114,3 +120,8 @@ class Intake(Section):
     """Of POST /changes/github."""
     argocd: dict[Name, ArgoKey] = {}
     """Of POST /changes/argocd."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a key, and so a route."""
+        return bool(self.keys or self.github or self.argocd)

@@ -222,6 +222,11 @@ class Changes(Section):
     kubernetes: dict[Name, Cluster] = {}
     """Clusters whose Deployments are watched, by name; what changes there is written to the topic."""
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the worker itself writes the topic, for those who tell it of changes."""
+        return self.http.is_on or bool(self.kubernetes)
+
 
 class Service(Section):
     """What is set for one service alone."""

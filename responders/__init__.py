@@ -3,7 +3,7 @@
 from rollguard.responders.carrier import Carrier
 from rollguard.responders.executor import Executor, Intent
 from rollguard.responders.heartbeat import Heartbeat
-from rollguard.responders.listing import ClusterError, Collection, GoneError
+from rollguard.responders.listing import ClusterError, Collection, GoneError, deployments_of
 from rollguard.responders.mask import Mask
 from rollguard.responders.pagers import make_pager
 from rollguard.responders.records import Link, MovedError, Page, PageError, Pager, Prepared, RefusedError, Step, Target, TargetError, UnknownError
@@ -34,6 +34,7 @@ __all__ = [
     "Target",
     "TargetError",
     "UnknownError",
+    "deployments_of",
     "image_version",
     "make_pager",
     "make_target",

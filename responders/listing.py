@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -17,7 +18,7 @@ from rollguard.config import Cluster, RollguardError
 from rollguard.responders.http import HttpBrokenError, call, client, json_headers
 from rollguard.responders.mask import Mask
 
-__all__ = ["ClusterError", "Collection", "GoneError"]
+__all__ = ["ClusterError", "Collection", "GoneError", "deployments_of"]
 
 #: Objects of one page; each may have a megabyte.
 PAGE = 100
@@ -36,6 +37,26 @@ class GoneError(ClusterError):
     """What happened since is forgotten there: it has to be listed again."""
 
     code = "cluster_gone"
+
+
+def deployments_of(name: str, cluster: Cluster, secret: Callable[[], str]) -> list[Collection]:
+    """Make what lists and watches the Deployments of a cluster, one for each namespace.
+
+    Parameters
+    ----------
+    name : str
+        Of the cluster, in the config.
+    cluster : Cluster
+    secret : callable
+        See `Collection`.
+
+    Raises
+    ------
+    ClusterError
+        As for `Collection`.
+    """
+    paths = [f"/apis/apps/v1/namespaces/{quote(each, safe='')}/deployments" for each in cluster.namespaces] or ["/apis/apps/v1/deployments"]
+    return [Collection(f"changes.kubernetes.{name}", cluster, path, secret) for path in paths]
 
 
 class Collection:
@@ -63,7 +84,7 @@ class Collection:
         self._url = cluster.url.rstrip("/") + path
         self._secret = secret
         try:
-            self._session = client(timeout_ms=cluster.timeout_ms, ca_file=cluster.ca_file)
+            self._session = client(timeout_ms=cluster.timeout_ms, ca_file=cluster.trusted)
         except OSError as error:
             raise ClusterError(f"{where}: ca_file: {(error.strerror or 'no certificate in it').lower()}. Expected: a file of certificates") from None
 
@@ -77,24 +98,38 @@ class Collection:
         found: list[dict[str, Any]] = []
         more = ""
         while True:
-            params = self._params({"limit": str(PAGE)} | ({"continue": more} if more else {}))
-            headers, mask = self._headers()
-            try:
-                answer = await call(self._session, "GET", self._url, within_ms=self._cluster.timeout_ms, headers=headers, params=params, largest=LARGEST)
-            except HttpBrokenError as error:
-                raise ClusterError(f"{self._where}: {error.problem}. Expected: an API server at `url`") from None
-            if answer.status == 410:
-                raise GoneError(f"{self._where}: the list has changed while it was read")
-            if answer.status != 200:
-                raise ClusterError(f"{self._where}: {answer.shown(mask)}. Expected: the right to list and watch deployments (docs/changes-in.md)")
-            page = _object(answer.body, self._where)
-            found += [each for each in page.get("items") or () if isinstance(each, dict)]
-            told = page.get("metadata") or {}
-            more = str(told.get("continue") or "")
+            page, version, more = await self._page(PAGE, more)
+            found += page
             if not more:
-                return found, str(told.get("resourceVersion") or "")
+                return found, version
 
-    async def watched(self, version: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    async def tried(self) -> None:
+        """Ask for one object, and watch for a second: whether we may.
+
+        Raises
+        ------
+        ClusterError
+        """
+        _, version, _ = await self._page(1, "")
+        async for _ in self.watched(version, within_s=1):
+            break
+
+    async def _page(self, limit: int, more: str) -> tuple[list[dict[str, Any]], str, str]:
+        params = self._params({"limit": str(limit)} | ({"continue": more} if more else {}))
+        headers, mask = self._headers()
+        try:
+            answer = await call(self._session, "GET", self._url, within_ms=self._cluster.timeout_ms, headers=headers, params=params, largest=LARGEST)
+        except HttpBrokenError as error:
+            raise ClusterError(f"{self._where}: {error.problem}. Expected: an API server at `url`") from None
+        if answer.status == 410:
+            raise GoneError(f"{self._where}: the list has changed while it was read")
+        if answer.status != 200:
+            raise ClusterError(f"{self._where}: {answer.shown(mask)}. Expected: the right to list and watch deployments (docs/changes-in.md)")
+        page = _object(answer.body, self._where)
+        told = page.get("metadata") or {}
+        return [each for each in page.get("items") or () if isinstance(each, dict)], str(told.get("resourceVersion") or ""), str(told.get("continue") or "")
+
+    async def watched(self, version: str, *, within_s: int = WATCH_S) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """Tell what happens after a version: kind and object, until the server ends it.
 
         Raises
@@ -103,9 +138,9 @@ class Collection:
             If the version is too old.
         ClusterError
         """
-        params = self._params({"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_S)})
+        params = self._params({"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": str(within_s)})
         headers, mask = self._headers()
-        timeout = httpx.Timeout(self._cluster.timeout_ms / 1000, read=WATCH_S + 30.0)
+        timeout = httpx.Timeout(self._cluster.timeout_ms / 1000, read=within_s + 30.0)
         try:
             async with self._session.stream("GET", self._url, params=params, headers=headers, timeout=timeout) as answer:
                 if answer.status_code == 410:

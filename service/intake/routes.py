@@ -49,6 +49,9 @@ async def body_of(request: Request, longest: int = LONGEST) -> bytes:
 def turned_away(error: TurnedAwayError) -> Response:
     """Answer that it is not taken, and why."""
     headers = {} if error.after_s is None else {"retry-after": str(error.after_s)}
+    if isinstance(error, LongBodyError | SlowBodyError):
+        # Else the server reads on, and drops what it reads, for as long as somebody cares to send.
+        headers["connection"] = "close"
     return JSONResponse({"error": str(error), "reason": error.code}, status_code=error.status, headers=headers)
 
 

@@ -9,14 +9,13 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import structlog
 from mode import Service
 
 from rollguard.config import Cluster, RollguardError
-from rollguard.responders import Collection, GoneError
+from rollguard.responders import Collection, GoneError, deployments_of
 from rollguard.service.intake.counting import Counted
 from rollguard.service.intake.mapping import text_within
 from rollguard.service.intake.records import UnusableError
@@ -80,8 +79,7 @@ class ClusterWatch(Service):
         self._counted = counted
         self._now_ms = now_ms
         self._waits = waits
-        paths = [f"/apis/apps/v1/namespaces/{quote(each, safe='')}/deployments" for each in cluster.namespaces] or ["/apis/apps/v1/deployments"]
-        self._collections = [Collection(f"changes.kubernetes.{name}", cluster, path, secret) for path in paths]
+        self._collections = deployments_of(name, cluster, secret)
         super().__init__()
 
     @Service.task
