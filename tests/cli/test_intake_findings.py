@@ -50,10 +50,10 @@ def test_keys_without_a_port_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(intake_found(settings_with("http: {port: 0}"), NOWHERE)) == []
 
 
-def tried(*script: Answer | watch, secret: str = "env:TOKEN") -> Finding:
+def tried(*script: Answer | watch) -> Finding:
     async def whole() -> Finding:
         async with Faulty(*script) as server:
-            text = f"changes: {{kubernetes: {{eu: {{url: '{server.url}', secret: {secret}}}}}}}"
+            text = f"changes: {{kubernetes: {{eu: {{url: '{server.url}', secret: env:TOKEN}}}}}}"
             (found,) = await clusters_tried(settings_with(text), NOWHERE)
             return found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.service.intake.deliveries import Door, secrets, settings_of
 __all__ = ["secrets"]
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "argocd" / "notifications-cm.yaml"
+RENDERER = Path(__file__).parents[2] / "servers" / "templates" / "main.go"
 
 
 def application(phase: str, **changed: Any) -> dict[str, Any]:
@@ -39,9 +42,14 @@ def application(phase: str, **changed: Any) -> dict[str, Any]:
     }
 
 
+def template() -> str:
+    """The template of the body, as it is shipped."""
+    found: str = YAML(typ="safe").load(YAML(typ="safe").load(SHIPPED)["data"]["template.rollguard"])["webhook"]["rollguard"]["body"]
+    return found
+
+
 def rendered(app: dict[str, Any]) -> Any:
     """The template's body, by the few actions of Go templates that it uses: toJson of a way, and `with`, `else`, `end`."""
-    template = YAML(typ="safe").load(YAML(typ="safe").load(SHIPPED)["data"]["template.rollguard"])["webhook"]["rollguard"]["body"]
 
     def at(way: str, start: Any) -> Any:
         for name in way.strip(".").split("."):
@@ -52,10 +60,48 @@ def rendered(app: dict[str, Any]) -> Any:
         inner = at(found[1], {"app": app})
         return msgspec.json.encode(at(found[2], inner)).decode() if inner else "null"
 
-    text = re.sub(r"\{\{ with (\S+) }}\{\{ toJson (\S+) }}\{\{ else }}null\{\{ end }}", block, template)
+    text = re.sub(r"\{\{ with (\S+) }}\{\{ toJson (\S+) }}\{\{ else }}null\{\{ end }}", block, template())
     text = re.sub(r"\{\{ toJson (\S+) }}", lambda found: msgspec.json.encode(at(found[1], {"app": app})).decode(), text)
     assert "{{" not in text
     return msgspec.json.decode(text)
+
+
+def without(app: dict[str, Any], *path: str) -> dict[str, Any]:
+    """The same application without a field."""
+    if len(path) == 1:
+        return {name: value for name, value in app.items() if name != path[0]}
+    return app | {path[0]: without(app[path[0]], *path[1:])}
+
+
+@pytest.fixture(scope="module")
+def by_go(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What renders a template with the library that Argo CD does it with."""
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("no Go: the other tests render the template by its own rules")
+    program = tmp_path_factory.mktemp("go") / "render"
+    subprocess.run([go, "build", "-o", program, RENDERER], check=True, capture_output=True, cwd=program.parent)
+    return program
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        application("Running"),
+        application("Succeeded"),
+        application("Failed", health={}, summary={}),
+        application('Succeeded"'),
+        without(application("Succeeded"), "status", "health"),
+        without(application("Succeeded"), "status", "summary"),
+        without(application("Succeeded"), "status", "operationState", "syncResult"),
+        without(application("Succeeded"), "status", "operationState", "operation"),
+        application("Running") | {"metadata": {"name": 'check"out', "namespace": "argocd", "labels": {"app.kubernetes.io/name": "<checkout>"}}},
+    ],
+)
+def test_go_renders_the_template_as_these_tests_do(by_go: Path, app: dict[str, Any]) -> None:
+    told = msgspec.json.encode({"template": template(), "vars": {"app": app}})
+    done = subprocess.run([by_go], input=told, capture_output=True, check=True)
+    assert msgspec.json.decode(done.stdout) == rendered(app)
 
 
 def test_the_shipped_template_starts_and_finishes_one_change() -> None:
