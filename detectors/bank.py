@@ -31,10 +31,12 @@ EPOCH_MS = 300_000
 BAND_PER_ERROR = 2.0
 #: Likelihood ratios worked out ahead of time: so many at once stay in the cache.
 AT_ONCE = 1 << 16
+#: Fewer buckets than that are not looked at together: it would cost more than it saves.
+LEAST_AHEAD = 4
 
 
 #: What a bank makes anew when it is restored.
-BANK_DERIVED = ("room", "ahead_of", "n_ahead", "start", "present")
+BANK_DERIVED = ("room", "ahead_of", "n_ahead", "start", "present", "foreseen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Bank:
         self.n_ahead = 0
         self.start = 0
         self.present: Bools = np.zeros(0, dtype=bool)
+        self.foreseen: Singles = np.zeros((0, 0), dtype=np.float32)
 
     def loaded(self, start: int, present: Bools) -> None:
         """Note which buckets are loaded and which of them are known; for banks alone."""
@@ -142,15 +145,53 @@ class Bank:
         self.value = self.recursion.step(self.room[at - self.ahead_of])
         return self.value
 
+    def ahead(self, bucket: int) -> Singles | None:
+        """Look at some of the next loaded buckets at once, without taking them; `settle` takes them.
+
+        Returns
+        -------
+        (n_buckets, n_series) float32 or None
+            What `step` would give, for one bucket after another. None: they have to be stepped.
+        """
+        at = bucket - self.start
+        self.ahead_of, self.n_ahead = at, 0
+        n = min(self._most(), len(self.present) - at)
+        if n < LEAST_AHEAD or not self.present[at : at + n].all():
+            return None
+        ratios = self._ratios(at, n)
+        found = self._through(ratios)
+        if found is not None:
+            self.foreseen = found
+        return found
+
+    def settle(self, bucket: int) -> Singles:
+        """Take the buckets up to one that was looked at with `ahead`; the value then."""
+        number = bucket - self.start - self.ahead_of
+        np.copyto(self.recursion.sr, self.room[number])
+        self.value = self.foreseen[number].copy()
+        return self.value
+
+    def _through(self, ratios: Singles) -> Singles | None:
+        """Values after each bucket; the room holds the statistics then."""
+        return self.recursion.through(ratios, ratios)
+
+    def _most(self) -> int:
+        """How many buckets are worked out at once."""
+        return max(1, AT_ONCE // max(self.recursion.sr.size, 1))
+
     def _look_ahead(self, at: int) -> None:
-        shape = self.recursion.sr.shape
-        most = max(1, AT_ONCE // max(self.recursion.sr.size, 1))
+        self.ahead_of, self.n_ahead = at, min(self._most(), len(self.present) - at)
+        self._ratios(at, self.n_ahead)
+
+    def _ratios(self, at: int, n: int) -> Singles:
+        """Likelihood ratios of some loaded buckets, in the room."""
+        shape, most = self.recursion.sr.shape, self._most()
         if self.room.shape[1:] != shape or len(self.room) != most:
             self.room = np.empty((most, *shape), dtype=np.float32)
-        self.ahead_of, self.n_ahead = at, min(most, len(self.present) - at)
-        nats = self.room[: self.n_ahead]
+        nats = self.room[:n]
         self.nats_into(at, nats)
         np.exp(nats, out=nats)
+        return nats
 
     def nats_into(self, at: int, out: Singles) -> None:
         """Log likelihood ratios of loaded buckets.
@@ -246,7 +287,7 @@ class RateBank(Bank):
         super()._rederive()
         self.x: Singles = np.zeros((0, 0), dtype=np.float32)
         self.w: Singles = self.x
-        self.spare: Singles = self.x
+        self.spare: Singles = np.zeros((0, 0, 0), dtype=np.float32)
         self.coefficients: Coefficients | None = None
         if self.epoch is not None:
             self.coefficients = self._coefficients()
@@ -289,9 +330,9 @@ class RateBank(Bank):
             self._prepare(epoch)
         self.loaded(start, present)
         self.x, self.w = hits, width
-        for x, w in zip(self.x, self.w, strict=True):
-            self.hits += x
-            self.width += w
+        # One bucket after another, so that it does not matter how they are batched.
+        self.hits = np.add.accumulate(np.concatenate([self.hits[None], self.x]), axis=0)[-1]
+        self.width = np.add.accumulate(np.concatenate([self.width[None], np.broadcast_to(self.w, self.x.shape)]), axis=0)[-1]
         if self.coefficients is not None and not self.odds:
             np.clip(self.x, self.coefficients.quietest, self.coefficients.loudest, out=self.x)
         self.recent.take(start, self.x, self.w, present)
@@ -299,6 +340,9 @@ class RateBank(Bank):
     def accounts(self, observed: Floats, exposure: Floats) -> Accounts:
         """What the baseline expects of some buckets of the epoch under way; arguments as for `load`, zero where they are missing."""
         rate, scatter = self.rate.astype(np.float64), self.scatter.astype(np.float64)
+        if not self.odds and (self.factors < 1.0).all():
+            # Where only a fall hurts, what a surge brought on top is not missed when it is gone.
+            rate /= self.baseline.surge()
         expected = exposure * rate
         noise = scatter * (1.0 + rate) if self.odds else scatter
         return Accounts(observed, expected, expected * noise, self.error.astype(np.float64))
@@ -309,17 +353,19 @@ class RateBank(Bank):
         if c is None:
             out[:] = 0.0
             return
-        for each, x, w in zip(out, self.x[at:], self.w[at:], strict=False):
-            np.multiply(x, c.weight, out=each)
-            if self.odds:
-                if self.spare.shape != c.constant.shape:
-                    self.spare = np.empty_like(c.constant)
-                np.subtract(each, np.multiply(w, c.constant, out=self.spare), out=each)
-                loud = np.flatnonzero((x > c.loudest) | (w > c.widest))
-                if len(loud):
-                    each[:, loud] = quietened(each[:, loud])
-            else:
-                np.subtract(each, c.constant, out=each)
+        x, w = self.x[at : at + len(out)], self.w[at : at + len(out)]
+        np.multiply(x[:, None], c.weight, out=out)
+        if not self.odds:
+            np.subtract(out, c.constant, out=out)
+            return
+        if self.spare.shape[1:] != out.shape[1:] or len(self.spare) < len(out):
+            self.spare = np.empty_like(out)
+        spare = self.spare[: len(out)]
+        np.subtract(out, np.multiply(w[:, None], c.constant, out=spare), out=out)
+        loud = (x > c.loudest) | (w > c.widest)
+        for number in np.flatnonzero(loud.any(axis=1)).tolist() if loud.any() else ():
+            rows = np.flatnonzero(loud[number])
+            out[number][:, rows] = quietened(out[number][:, rows])
 
     def nats(self, bucket: int, rows: Ints) -> Floats:
         """See `Bank`."""

@@ -139,6 +139,11 @@ class Detect:
     def _chunk(self, closed: Closed, start: int, end: int, out: list[Signal | Tick]) -> None:
         low, high = np.searchsorted(closed.bucket, [start, end]).tolist()
         loaded = [(m, *self._load(m, closed, start, end, slice(low, high))) for m in self.metrics]
+        if any(start <= bucket < end for bucket in self.accepted):
+            for m in self.metrics:
+                m.fast.one_by_one()
+        books = [_accounts(m, chunk, accounts) for m, chunk, accounts in loaded]
+        ready = any(bool(m.fast.watch.ready.any()) for m in self.metrics)
         for bucket in range(start, end):
             signals: list[Signal] = []
             for m, chunk, _ in loaded:
@@ -147,10 +152,11 @@ class Detect:
                     turns += [(turn, m.fast) for turn in m.slow.close(bucket, chunk.keys, self.slow)]
                 # What one watch has found already, or has not given up, the other does not tell again.
                 signals += [_signal(m, bucket, turn) for turn, other in turns if other is None or not _away(other, turn.row)]
-                signals += self._accepted(m, bucket)
+                if self.accepted:
+                    signals += self._accepted(m, bucket)
             signals.sort(key=_id)
             out.extend(signals)
-            out.append(self._tick(loaded, bucket, start))
+            out.append(Tick(bucket=bucket, ready=ready, accounts=tuple([book[bucket - start] for book in books])))
 
     def _accepted(self, m: _Metric, bucket: int) -> list[Signal]:
         """An operator takes the level of some series for their normal: they are back."""
@@ -191,13 +197,6 @@ class Detect:
             m.slow.add(chunk)
         return chunk, m.fast.load(chunk)
 
-    def _tick(self, loaded: list[tuple[_Metric, Chunk, Accounts]], bucket: int, start: int) -> Tick:
-        return Tick(
-            bucket=bucket,
-            ready=any(bool(m.fast.watch.ready.any()) for m in self.metrics),
-            accounts=tuple(_account(m, chunk, accounts, bucket, bucket - start) for m, chunk, accounts in loaded),
-        )
-
     def _close_epoch(self) -> None:
         for m in self.metrics:
             m.fast.close_epoch(self.fast)
@@ -234,25 +233,34 @@ def _id(signal: Signal) -> str:
     return signal.id
 
 
-def _account(m: _Metric, chunk: Chunk, accounts: Accounts, bucket: int, at: int) -> Account:
-    # A series that the chunk meets only later has no place in this bucket yet.
-    watch = m.fast.watch
-    n = watch.n_known(bucket)
-    return Account(
-        metric=m.name,
-        series=watch.tree.first_names(n),
-        observed=accounts.observed[at, :n],
-        expected=accounts.expected[at, :n],
-        variance=accounts.variance[at, :n],
-        error=accounts.error[:n],
-        missing=bool(chunk.missing[at]),
-        # An idle partition beside a busy one, or the last buckets of a file, are closed by silence and still have events.
-        silent=bool(chunk.silent[at]) and not chunk.events[at],
-        events=float(chunk.events[at]),
-        doubtful=float(chunk.doubtful[at]),
-        unsettled=bool(chunk.unsettled[at]),
-        split=watch.split(at),
-    )
+def _accounts(m: _Metric, chunk: Chunk, accounts: Accounts) -> list[Account]:
+    """The accounts of a chunk's buckets."""
+    watch, n = m.fast.watch, chunk.n
+    width = accounts.observed.shape[1]
+    # A series that the chunk meets only later has no place in a bucket yet; mostly there is none.
+    known = [width] * n if watch.n_known(chunk.start) == width else [watch.n_known(chunk.start + at) for at in range(n)]
+    # An idle partition beside a busy one, or the last buckets of a file, are closed by silence and still have events.
+    silent = chunk.silent & (chunk.events == 0.0)
+    columns = (accounts.observed, accounts.expected, accounts.variance)
+    rows = zip(*columns, strict=True) if min(known) == width else ([each[at, : known[at]] for each in columns] for at in range(n))
+    flags = zip(chunk.missing.tolist(), silent.tolist(), chunk.events.tolist(), chunk.doubtful.tolist(), chunk.unsettled.tolist(), strict=True)
+    return [
+        Account(
+            metric=m.name,
+            series=watch.tree.first_names(known[at]),
+            observed=observed,
+            expected=expected,
+            variance=variance,
+            error=accounts.error[: known[at]],
+            missing=missing,
+            silent=still,
+            events=events,
+            doubtful=doubtful,
+            unsettled=unsettled,
+            split=watch.split(at),
+        )
+        for at, ((observed, expected, variance), (missing, still, events, doubtful, unsettled)) in enumerate(zip(rows, flags, strict=True))
+    ]
 
 
 def _metric(stage: Detect, name: str, numbers: dict[Measure, int], n_metrics: int) -> _Metric:

@@ -8,6 +8,7 @@ multiplication, one subtraction and one `exp` a tilt. Columns are float32, tilts
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ LOUDEST_NATS = 25.0
 MOST_NATS = 1000.0
 #: Counts of a smaller alpha are Poisson: it would matter from means of a thousand million on.
 LEAST_DISPERSION = 1e-12
+#: So many numbers of a column stay in the cache while they are worked on.
+IN_CACHE = 1 << 14
 
 
 @dataclass(slots=True)
@@ -139,18 +142,19 @@ def count_coefficients(
     size = np.float32(1.0) / np.maximum(alpha, np.float32(LEAST_DISPERSION))
     thinness = [np.float32(1.0) / (np.float32(1.0) + alpha * null) for null in nulls]
     saturation = [alpha * null * thin for null, thin in zip(nulls, thinness, strict=True)]
-    for k, factor in enumerate(factors.tolist()):
-        null, apart = nulls[factor > 1.0], np.float32(factor - 1.0)
+    for up, tilts in _groups(factors, len(mean)):
+        factor = factors[tilts, None]
+        null, apart = nulls[up], (factor - 1.0).astype(np.float32)
         # log((m1 + r) / (m0 + r)) with r = 1 / alpha; times r it tends to m1 - m0, the Poisson case.
-        spread = _log1p(apart * saturation[factor > 1.0])
+        spread = _log1p(apart * saturation[up])
         constant = np.multiply(spread, size)
-        constant[poisson] = apart * null[poisson]
+        constant[:, poisson] = apart * null[poisson]
         # log(factor) - spread, without losing the digits of a weight that is small beside both.
-        weight = -_log1p(np.float32(1.0 / factor - 1.0) * thinness[factor > 1.0])
+        weight = -_log1p((1.0 / factor - 1.0).astype(np.float32) * thinness[up])
         if power is not None:
             weight *= power
             constant *= power
-        found.row(k, weight, constant, hits=np.multiply(null, np.float32(factor)), exposure=np.float32(1.0))
+        found.take(tilts, weight, constant, hits=null * factor.astype(np.float32), exposure=np.float32(1.0))
     return found.done()
 
 
@@ -179,19 +183,30 @@ def odds_coefficients(odds: Reals, band: Reals, temper: Reals, factors: Floats, 
     usual = exposure.astype(np.float32)
     rest = [np.float32(1.0) / (np.float32(1.0) + null) for null in nulls]
     chance = [null * each for null, each in zip(nulls, rest, strict=True)]
-    for k, factor in enumerate(factors.tolist()):
-        miss = _log1p(np.float32(factor - 1.0) * chance[factor > 1.0])
+    for up, tilts in _groups(factors, len(odds)):
+        factor = factors[tilts, None]
+        miss = _log1p((factor - 1.0).astype(np.float32) * chance[up])
         miss *= lighter
-        hits = nulls[factor > 1.0] * np.float32(factor)
+        hits = nulls[up] * factor.astype(np.float32)
         hits *= usual
-        weight = _log1p(np.float32(1.0 / factor - 1.0) * rest[factor > 1.0])
+        weight = _log1p((1.0 / factor - 1.0).astype(np.float32) * rest[up])
         weight *= -lighter
-        found.row(k, weight, miss, hits=hits, exposure=usual)
+        found.take(tilts, weight, miss, hits=hits, exposure=usual)
     return found.done()
 
 
+def _groups(factors: Floats, n: int) -> Iterator[tuple[bool, slice]]:
+    """Tilts that go the same way and stand together, so many at once that their rows stay in the cache."""
+    most, start = max(1, IN_CACHE // max(n, 1)), 0
+    ups = (factors > 1.0).tolist()
+    for at in range(1, len(ups) + 1):
+        if at == len(ups) or ups[at] != ups[start] or at - start == most:
+            yield ups[start], slice(start, at)
+            start = at
+
+
 class _Rows:
-    """Coefficients, tilt by tilt: a row of many series stays in the cache."""
+    """Coefficients, some tilts at a time."""
 
     def __init__(self, n_tilts: int, n: int) -> None:
         self.weight: Singles = np.empty((n_tilts, n), dtype=np.float32)
@@ -201,8 +216,8 @@ class _Rows:
         self.widest: Singles = np.full(n, np.inf, dtype=np.float32)
         self.slack: Singles = np.zeros(n, dtype=np.float32)
 
-    def row(self, k: int, weight: Singles, constant: Singles, *, hits: Singles, exposure: Singles | np.float32) -> None:
-        """Take in a tilt; one whose usual exposure alone speaks so loudly that digits are lost is scaled down."""
+    def take(self, tilts: slice, weight: Singles, constant: Singles, *, hits: Singles, exposure: Singles | np.float32) -> None:
+        """Take in tilts; one whose usual exposure alone speaks so loudly that digits are lost is scaled down."""
         taken = np.multiply(constant, exposure)
         loudest = np.abs(taken)
         if float(loudest.max(initial=0.0)) > MOST_NATS:
@@ -211,25 +226,34 @@ class _Rows:
             weight *= scale
             constant *= scale
             taken *= scale
-        self.weight[k], self.constant[k] = weight, constant
+        self.weight[tilts], self.constant[tilts] = weight, constant
         hits *= weight
         hits -= taken
-        rising = bool(weight.max(initial=0.0) > 0.0)
-        self.slack += overshoot(hits, weight) if rising else overshoot(hits, None, -taken)
+        rising = weight.max(axis=1, initial=0.0) > 0.0
+        # All of them rise or fall, but where a weight is too small for a single.
+        for up in (False, True):
+            if (rows := rising == up).all():
+                self._bound(weight, constant, taken, hits, rising=up, varies=isinstance(exposure, np.ndarray))
+            elif rows.any():
+                self._bound(weight[rows], constant[rows], taken[rows], hits[rows], rising=up, varies=isinstance(exposure, np.ndarray))
+
+    def _bound(self, weight: Singles, constant: Singles, taken: Singles, gain: Singles, *, rising: bool, varies: bool) -> None:
+        over = overshoot(gain, weight) if rising else overshoot(gain, None, -taken)
+        # One tilt after another, so that the sum does not depend on how many are taken at once.
+        self.slack = np.add.accumulate(np.concatenate([self.slack[None], over]), axis=0)[-1]
         # Only what speaks for a tilt is bounded: what speaks against it may do so as it is. Where exposure varies, so many hits, or so
         # much exposure, at least may speak; what they say is bounded where it is known.
-        varies = isinstance(exposure, np.ndarray)
         if rising:
             most = np.zeros_like(taken) if varies else taken
             most += np.float32(LOUDEST_NATS)
             most /= np.maximum(weight, np.float32(1e-30))
-            np.minimum(self.loudest, most, out=self.loudest)
+            np.minimum(self.loudest, most.min(axis=0), out=self.loudest)
         elif varies:
-            np.minimum(self.widest, np.float32(LOUDEST_NATS) / np.maximum(-constant, np.float32(1e-30)), out=self.widest)
+            np.minimum(self.widest, (np.float32(LOUDEST_NATS) / np.maximum(-constant, np.float32(1e-30))).min(axis=0), out=self.widest)
         else:
             least = taken + np.float32(LOUDEST_NATS)
             least /= np.minimum(weight, np.float32(-1e-30))
-            np.maximum(self.quietest, least, out=self.quietest)
+            np.maximum(self.quietest, least.max(axis=0), out=self.quietest)
 
     def done(self) -> Coefficients:
         """All tilts together."""

@@ -55,6 +55,14 @@ class ModelWatch:
         # Models may be surer than a float32 can say.
         return np.minimum(self.model.step(bucket), 1e36).astype(np.float32)
 
+    def ahead(self, bucket: int) -> Singles | None:  # noqa: ARG002 - a model learns from each bucket
+        """See `Watch`."""
+        return None
+
+    def settle(self, bucket: int, value: Singles) -> Singles:  # noqa: ARG002 - nothing was looked at
+        """See `Watch`."""
+        return value
+
     def close_epoch(self, suspected: Bools) -> None:
         """See `Watch`."""
         self.usual.close_epoch(suspected)

@@ -62,12 +62,12 @@ class Recent:
 
     def take(self, start: int, hits: Singles, misses: Singles, present: Bools) -> None:
         """Keep some buckets of one epoch; missing ones are evidence of nothing and are not kept."""
-        for at in np.flatnonzero(present).tolist():
-            place = (start + at) % self.per_epoch
-            self.bucket[place] = start + at
-            self.hits[place] = hits[at]
-            if self.misses is not None:
-                self.misses[place] = misses[at]
+        at = np.flatnonzero(present)
+        place = (start + at) % self.per_epoch
+        self.bucket[place] = start + at
+        self.hits[place] = hits[at]
+        if self.misses is not None:
+            self.misses[place] = misses[at]
 
     def of(self, row: int, until: int) -> tuple[Ints, Floats, Floats]:
         """Buckets of an epoch up to and with `until`, ascending, with hits and exposure of one series."""

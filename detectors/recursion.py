@@ -71,6 +71,32 @@ class Recursion:
             value[rows] = CEILING
         return value
 
+    def through(self, ratios: Singles, states: Singles) -> Singles | None:
+        """Look at many buckets without taking them.
+
+        Parameters
+        ----------
+        ratios : (n_buckets, n_tilts, n_series) float32
+            Likelihood ratios of the next buckets.
+        states : (n_buckets, n_tilts, n_series) float32
+            Becomes the statistics after each of them; may be `ratios` itself.
+
+        Returns
+        -------
+        (n_buckets, n_series) float32 or None
+            Value of each series' e-detector after each bucket, as `step` gives it. None: one is as high as `CEILING`, which only `step` knows
+            how to keep finite.
+        """
+        before, spare = self.sr, np.empty_like(self.sr)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            for ratio, state in zip(ratios, states, strict=True):
+                np.add(before, np.float32(1.0), out=spare)
+                before = np.multiply(spare, ratio, out=state)
+            # One column alone would be added up in pairs, see `value`.
+            total: Singles = np.add.reduce(states, axis=1) if states.shape[2] != 1 else np.add.accumulate(states, axis=1)[:, -1].copy()
+            total /= self.n_tilts
+        return total if float(total.max(initial=0.0)) < CEILING else None
+
     def value(self) -> Singles:
         """(n_series,) float32: mean over tilts as it stands."""
         # One column alone would be added up in pairs, and end on other digits than among others.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.detectors.bank import BAND_PER_ERROR, BANK_DERIVED, EPOCH_MS, Accounts, Bank, refuse_unknown
-from rollguard.detectors.evidence import Floats, Singles, bin_constants, overshoot, quietened
+from rollguard.detectors.evidence import LOUDEST_NATS, Floats, Singles, bin_constants, overshoot, quietened
 from rollguard.detectors.onset import Onset
 from rollguard.detectors.recursion import CEILING, Recursion
 from rollguard.detectors.shares import N_BINS, OUTER, TILT_NAMES, ShareBaseline, ShareEpoch, ShareTilts
@@ -39,7 +39,7 @@ class ShareBank(Bank):
         As in `RateBank`.
     """
 
-    _derived: ClassVar[tuple[str, ...]] = (*BANK_DERIVED, "counts")
+    _derived: ClassVar[tuple[str, ...]] = (*BANK_DERIVED, "counts", "states", "ages")
 
     def __init__(self, worse: str, *, bucket_ms: int, warmup_ms: int) -> None:
         self.buckets_per_epoch = max(1, EPOCH_MS // bucket_ms)
@@ -70,6 +70,8 @@ class ShareBank(Bank):
     def _rederive(self) -> None:
         super()._rederive()
         self.counts: Singles = np.zeros((0, N_BINS, 0), dtype=np.float32)
+        self.states: Singles = np.zeros((0, 0, 0), dtype=np.float32)
+        self.ages: Singles = self.states
 
     def grow(self, parents: Ints, paths: Ints) -> None:
         """Make room for more series; `parents` and `paths` as in `ShareBaseline.grow`."""
@@ -111,8 +113,8 @@ class ShareBank(Bank):
             self._prepare(epoch)
         self.loaded(start, present)
         self.counts = counts
-        for each in counts:
-            self.sums += each
+        # One bucket after another, so that it does not matter how they are batched.
+        self.sums = np.add.accumulate(np.concatenate([self.sums[None], counts]), axis=0)[-1]
 
     def accounts(self, counts: Singles) -> Accounts:
         """What the baseline expects of some buckets of the epoch under way; counts as for `load`."""
@@ -121,7 +123,7 @@ class ShareBank(Bank):
             outer += counts[:, j]
         # What to expect of a pooled series follows from which of its parts the events came: a mix that shifts is no change.
         share = self.outer_share[self.baseline.finest]
-        trials = np.stack([down(each) for each in counts]).astype(np.float64) * share if len(counts) else outer
+        trials = down(counts.transpose(1, 0, 2)).astype(np.float64) * share
         pool = self.baseline.pool
         return Accounts(pool(outer), pool(trials), pool(trials * (1.0 - share)) * self.scatter, np.zeros(self.baseline.n_series))
 
@@ -132,11 +134,7 @@ class ShareBank(Bank):
             return super().step(bucket)
         if len(self.value) != self.recursion.sr.shape[1]:
             self.value = self.recursion.value()
-        if self.room.shape[1:] != self.recursion.sr.shape:
-            self.room = np.empty((1, *self.recursion.sr.shape), dtype=np.float32)
-        ratio = self.room[0]
-        self._one(self.counts[at], ratio)
-        np.exp(ratio, out=ratio)
+        ratio = self._ratios(at, 1)[0]
         # Before the recursion: each start that is already in the sum grows older by a bucket.
         self.age += self.recursion.sr
         self.value = self.recursion.step(ratio)
@@ -151,38 +149,62 @@ class ShareBank(Bank):
         at = bucket - self.start
         out = np.zeros(self.recursion.sr.shape, dtype=np.float32)
         if self.present[at]:
-            self._one(self.counts[at], out)
+            self.nats_into(at, out[None])
         return np.asarray(out[:, rows].T, dtype=np.float64)
 
-    def _one(self, counts: Singles, out: Singles) -> None:
-        """Nats of one bucket: of a pooled series the sum over its parts, so that its evidence never depends on their mix."""
-        tilts, n_parts = self.tilts, counts.shape[1]
+    def settle(self, bucket: int) -> Singles:
+        """See `Bank`."""
+        number = bucket - self.start - self.ahead_of
+        np.copyto(self.recursion.sr, self.states[number])
+        np.copyto(self.age, self.ages[number])
+        self.value = self.foreseen[number].copy()
+        return self.value
+
+    def _through(self, ratios: Singles) -> Singles | None:
+        if self.states.shape != ratios.shape:
+            self.states, self.ages = np.empty_like(ratios), np.empty_like(ratios)
+        found = self.recursion.through(ratios, self.states)
+        if found is None:
+            return None
+        age, before = self.age, self.recursion.sr
+        with np.errstate(over="ignore", under="ignore"):
+            for ratio, state, after in zip(ratios, self.states, self.ages, strict=True):
+                np.add(age, before, out=after)
+                age, before = np.multiply(after, ratio, out=after), state
+        return found
+
+    def nats_into(self, at: int, out: Singles) -> None:
+        """See `Bank`: of a pooled series the sum over its parts, so that its evidence never depends on their mix."""
+        tilts, counts = self.tilts, self.counts[at : at + len(out)]
+        out[:] = 0.0
         if tilts is None or not self.ready.any():
-            out[:] = 0.0
             return
+        n, n_parts = len(out), counts.shape[2]
         finest = self.baseline.finest
         ready = self.ready[finest]
         if not ready.all():
             # A part that is too young to know its own shares has no say in the pooled series either.
             counts = np.where(ready, counts, np.float32(0.0))
-        score = np.zeros((len(tilts.basis), n_parts), dtype=np.float32)
-        out[:] = 0.0
+        bins = counts.transpose(1, 0, 2)
+        score = np.zeros((len(tilts.basis), n, n_parts), dtype=np.float32)
         for j in range(N_BINS):
             for way in np.flatnonzero(tilts.basis[:, j]).tolist():
-                score[way] += tilts.basis[way, j] * counts[j]
-        n = down(counts)
-        part = np.empty((len(tilts.of), n_parts), dtype=np.float32)
+                score[way] += tilts.basis[way, j] * bins[j]
+        total = down(bins)
+        part = np.empty((len(tilts.of), n, n_parts), dtype=np.float32)
         for level, constant in zip(self.baseline.levels, self.constants, strict=True):
-            np.multiply(n, constant, out=part)
+            np.multiply(total, constant[:, None], out=part)
             for nats, of, step in zip(part, tilts.of.tolist(), tilts.step, strict=True):
                 np.subtract(step * score[of], nats, out=nats)
             if level.span is not None:
-                out[:, level.span] = part
+                out[:, :, level.span] = part.transpose(1, 0, 2)
             else:
-                out[:, level.rows] = level.sums(part)
+                out[:, :, level.rows] = level.sums(part.reshape(-1, n_parts)).reshape(len(part), n, -1).transpose(1, 0, 2)
         out /= self.scatter
         np.maximum(out, np.float32(QUIETEST_NATS), out=out)
-        quietened(out)
+        if float(out.max(initial=0.0)) > LOUDEST_NATS:
+            for each in out:
+                quietened(each)
 
     def best(self, row: int, bucket: int) -> tuple[int, Onset]:
         """Best tilt of a series, and when it began."""

@@ -61,8 +61,20 @@ class Siblings:
 
     def step(self, bucket: int, own: Singles) -> Singles:
         """Value of each series' e-detector, given what its own says."""
-        both = np.minimum(self.share.step(bucket), self.loose.step(bucket))
-        return np.where(self.used, np.float32(0.5) * (own + both), own)
+        return self._together(own, self.share.step(bucket), self.loose.step(bucket))
+
+    def ahead(self, bucket: int, own: Singles) -> Singles | None:
+        """What `step` would give for some of the next buckets, see `Bank.ahead`."""
+        share, loose = self.share.ahead(bucket), self.loose.ahead(bucket)
+        return None if share is None or loose is None else self._together(own, share, loose)
+
+    def settle(self, bucket: int) -> None:
+        """Take the buckets up to one that was looked at."""
+        self.share.settle(bucket)
+        self.loose.settle(bucket)
+
+    def _together(self, own: Singles, share: Singles, loose: Singles) -> Singles:
+        return np.where(self.used, np.float32(0.5) * (own + np.minimum(share, loose)), own)
 
     def close_epoch(self, suspected: Bools, own: RateBank) -> None:
         """End an epoch, before the own bank does."""

@@ -13,6 +13,10 @@ Floats = npt.NDArray[np.float64]
 
 #: Columns added up pairwise.
 _BLOCK = 1024
+#: So many of them numpy adds up without halving.
+_LEAST = 128
+#: Up to so many numbers their groups are added up in one call.
+_FLAT = 1 << 16
 
 
 def column_sum(values: Floats) -> float:
@@ -63,7 +67,11 @@ def totals(values: npt.NDArray[np.floating[Any]]) -> Floats:
     """
     k, n = values.shape
     whole = n // _BLOCK * _BLOCK
-    rest = np.zeros((k, _BLOCK), dtype=values.dtype)
+    # A sum in pairs halves its columns again and again: as long as the last halves hold but zeros they change nothing, and few columns need few of them.
+    width = _LEAST
+    while width <= n - whole:
+        width *= 2
+    rest = np.zeros((k, width), dtype=values.dtype)
     rest[:, : n - whole] = values[:, whole:]
     sums = np.concatenate([np.add.reduce(values[:, :whole].reshape(k, -1, _BLOCK), axis=2), np.add.reduce(rest, axis=1)[:, None]], axis=1)
     total: Floats = np.add.accumulate(sums, axis=1, dtype=np.float64)[:, -1]
@@ -109,7 +117,11 @@ class Grouping:
         if self.alone:
             found[:, self.inverse] = values
             return found
+        # bincount adds one after the other; a product with a matrix of zeros and ones would not.
+        if values.size <= _FLAT:
+            flat = np.arange(len(values))[:, None] * len(self.rows) + self.inverse
+            added: Floats = np.bincount(flat.ravel(), weights=values.ravel(), minlength=found.size).astype(np.float64)
+            return added.reshape(found.shape)
         for k, each in enumerate(values):
-            # bincount adds one after the other; a product with a matrix of zeros and ones would not.
             found[k] = np.bincount(self.inverse, weights=each, minlength=len(self.rows))
         return found

@@ -44,6 +44,12 @@ class Watch(Protocol):
     def step(self, bucket: int) -> Singles:
         """Value of each series' e-detector after the next bucket."""
 
+    def ahead(self, bucket: int) -> Singles | None:
+        """(n_buckets, n_series) what `step` would give for some of the next buckets, as long as nothing starts again. None: step them."""
+
+    def settle(self, bucket: int, value: Singles) -> Singles:
+        """Take the buckets up to one that `ahead` has looked at, whose value this is; the value then."""
+
     def close_epoch(self, suspected: Bools) -> None:
         """Let the baselines learn from the finished epoch."""
 
@@ -98,6 +104,12 @@ class _OneBank:
 
     def step(self, bucket: int) -> Singles:
         return self.bank.step(bucket)
+
+    def ahead(self, bucket: int) -> Singles | None:
+        return self.bank.ahead(bucket)
+
+    def settle(self, bucket: int, value: Singles) -> Singles:  # noqa: ARG002 - the bank knows it
+        return self.bank.settle(bucket)
 
     def close_epoch(self, suspected: Bools) -> None:
         self.bank.close_epoch(suspected)
@@ -172,6 +184,17 @@ class CountWatch(_OneBank):
     def step(self, bucket: int) -> Singles:
         """See `Watch`."""
         return self.siblings.step(bucket, self.bank.step(bucket))
+
+    def ahead(self, bucket: int) -> Singles | None:
+        """See `Watch`."""
+        own = self.bank.ahead(bucket)
+        return None if own is None else self.siblings.ahead(bucket, own)
+
+    def settle(self, bucket: int, value: Singles) -> Singles:
+        """See `Watch`."""
+        self.bank.settle(bucket)
+        self.siblings.settle(bucket)
+        return value.copy()
 
     def close_epoch(self, suspected: Bools) -> None:
         """See `Watch`."""
@@ -252,6 +275,17 @@ class RatioWatch:
     def step(self, bucket: int) -> Singles:
         """See `Watch`."""
         return np.minimum(self.count.step(bucket), self.odds.step(bucket))
+
+    def ahead(self, bucket: int) -> Singles | None:
+        """See `Watch`."""
+        count, odds = self.count.ahead(bucket), self.odds.ahead(bucket)
+        return None if count is None or odds is None else np.minimum(count, odds)
+
+    def settle(self, bucket: int, value: Singles) -> Singles:
+        """See `Watch`."""
+        self.count.settle(bucket)
+        self.odds.settle(bucket)
+        return value.copy()
 
     def close_epoch(self, suspected: Bools) -> None:
         """See `Watch`."""

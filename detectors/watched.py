@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,8 @@ class Watched:
         Metrics that share the budget.
     """
 
+    _derived: ClassVar[tuple[str, ...]] = ("taken", "singly", "end")
+
     def __init__(self, watch: Watch, settings: Settings, n_metrics: int) -> None:
         self.watch = watch
         self.buckets_per_epoch = max(1, EPOCH_MS // settings.bucket_ms)
@@ -77,11 +79,20 @@ class Watched:
         self.value: Singles = self.limit
         #: Buckets of the epoch under way that were known.
         self.known = 0
+        self._rederive()
+
+    def _rederive(self) -> None:
+        #: Loaded buckets before this one have been taken; those before the other have to be taken one by one.
+        self.taken = 0
+        self.singly = 0
+        self.end = 0
 
     def load(self, chunk: Chunk) -> Accounts:
         """Take in the buckets of a chunk; `step` then goes through them."""
         accounts = self.watch.load(chunk)
         self.known += int(np.count_nonzero(~chunk.missing))
+        self.taken = self.singly = chunk.start
+        self.end = chunk.start + chunk.n
         n = len(self.watch.tree.parents)
         self.alarms.grow(n)
         self.past.grow(n)
@@ -92,8 +103,14 @@ class Watched:
             self.limit = np.concatenate([self.limit, extra.astype(np.float32)])
         return accounts
 
+    def one_by_one(self) -> None:
+        """Take the loaded buckets one by one, since something else may happen between them."""
+        self.singly = self.end
+
     def step(self, bucket: int) -> list[Turn]:
         """Take the next loaded bucket."""
+        if bucket < self.taken or self._quiet(bucket):
+            return []
         value = self.watch.step(bucket)
         self.value = value
         self.past.see(value)
@@ -109,6 +126,25 @@ class Watched:
         if len(returned):
             self.watch.forget(returned)
         return turns
+
+    def _quiet(self, bucket: int) -> bool:
+        """Take as many buckets as follow without anything turning up: all at once, which is what nearly all of them cost. False: none."""
+        if bucket < self.singly or len(self.alarms.rows):
+            return False
+        values = self.watch.ahead(bucket)
+        if values is None:
+            self.singly = self.end
+            return False
+        with np.errstate(divide="ignore"):
+            loud = (np.log(values) >= self.threshold).any(axis=1)
+        n = int(loud.argmax()) if loud.any() else len(values)
+        if not n:
+            # What comes after it is looked at anew.
+            return False
+        self.past.see(values[:n].max(axis=0))
+        self.value = self.watch.settle(bucket + n - 1, values[n - 1])
+        self.taken = bucket + n
+        return True
 
     def accept(self, rows: Ints, bucket: int) -> list[Turn]:
         """Take the level that some series have now for their normal; those that were away are back by that."""

@@ -5,6 +5,7 @@ A pure function of the prefix of one log: time comes from ticks alone.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Literal
 
@@ -95,9 +96,13 @@ class Desk:
             Timeline entries, in order.
         """
         out: list[Entry] = []
+        records = list(records)
+        coming = deque(record for record in records if isinstance(record, Tick))
+        self.trials.coming = coming
         for record in records:
             match record:
                 case Tick():
+                    coming.popleft()
                     if self._is_news(record.bucket):
                         self._tick(record, out)
                 case Signal():
@@ -117,6 +122,7 @@ class Desk:
                     pass
                 case Kill():
                     self.history.kill_switch = record.on
+        self.trials.coming = ()
         return out
 
     def snapshot(self) -> bytes:

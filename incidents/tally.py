@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from rollguard.config import Settings
-from rollguard.detectors import Tick
+from rollguard.detectors import Account, Tick
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change
 from rollguard.incidents.ratios import Counted, against_baseline, against_control
@@ -92,9 +93,26 @@ class Layout:
         self.taken = {metric: (np.array([row for row, _ in each]), np.array([column for _, column in each])) for metric, each in ordered.items()}
         self.has_far = np.array([bool(each) for each in far], dtype=bool)[None, :, None]
         self.has_traffic = np.array([bool(each) for each in traffic], dtype=bool)[None, :, None]
+        self._ahead: tuple[list[Tick], Floats] = ([], np.zeros(0))
+        self._place: dict[int, int] = {}
 
-    def log_ratios(self, ticks: list[Tick], factors: Floats, before: Floats) -> Floats:
-        """(n_buckets, n_cells, 2, n_factors) nats of some buckets; `before` is what `hurt_before` gave."""
+    def log_ratios(self, ticks: list[Tick], factors: Floats, before: Floats, coming: Callable[[], list[Tick]]) -> Floats:
+        """(n_buckets, n_cells, 2, n_factors) nats of some buckets; `before` is what `hurt_before` gave, the same in all calls.
+
+        Of the ticks that are known to come they are worked out along with these: each bucket's stand for themselves, and many
+        together cost hardly more than one.
+        """
+        known, nats = self._ahead
+        first = self._place.get(ticks[0].bucket, len(known))
+        last = first + len(ticks)
+        if last > len(known) or any(mine is not tick for mine, tick in zip(known[first:last], ticks, strict=True)):
+            known = [*ticks, *coming()]
+            nats = self._log_ratios(known, factors, before)
+            self._ahead, self._place = (known, nats), {tick.bucket: at for at, tick in enumerate(known)}
+            first, last = 0, len(ticks)
+        return nats[first:last]
+
+    def _log_ratios(self, ticks: list[Tick], factors: Floats, before: Floats) -> Floats:
         counts = self._counts(ticks)
         near, far, traffic = (_added(counts, table) for table in (self.near, self.far, self.traffic))
         own = against_baseline(near, _leeway(BAND_PER_ERROR * near.error, before[0]), factors)
@@ -154,19 +172,34 @@ class Layout:
         In a missing bucket all of them are 0: nothing is said of it.
         """
         counts = np.zeros((4, len(ticks), self.n_columns + 1))
-        for t, tick in enumerate(ticks):
-            for account in tick.accounts:
-                found = self.taken.get(account.metric)
-                if account.missing or found is None:
-                    continue
-                rows, columns = found
-                n = len(account.observed)
-                if rows[-1] >= n:
-                    # A series that is known by now may not have been by then.
-                    rows, columns = rows[rows < n], columns[rows < n]
-                block = np.array([account.observed, account.expected, account.variance, account.error * account.expected])
-                counts[:, t, columns] = block[:, rows]
+        for metric, (rows, columns) in self.taken.items():
+            found = [(t, account) for t, tick in enumerate(ticks) for account in tick.accounts if account.metric == metric and not account.missing]
+            # A series that is known by now may not have been by then: buckets that knew as many go together.
+            for n, some in _by_width(found).items():
+                at, accounts = np.array([t for t, _ in some]), [account for _, account in some]
+                here = rows < n
+                expected = _stacked([account.expected for account in accounts], n)
+                columns_of = (
+                    _stacked([account.observed for account in accounts], n),
+                    expected,
+                    _stacked([account.variance for account in accounts], n),
+                    _stacked([account.error for account in accounts], n) * expected,
+                )
+                for total, each in zip(counts, columns_of, strict=True):
+                    total[np.ix_(at, columns[here])] = each[:, rows[here]]
         return counts
+
+
+def _by_width(found: list[tuple[int, Account]]) -> dict[int, list[tuple[int, Account]]]:
+    """Accounts with their places, by how many series they speak of."""
+    groups: dict[int, list[tuple[int, Account]]] = {}
+    for t, account in found:
+        groups.setdefault(len(account.observed), []).append((t, account))
+    return groups
+
+
+def _stacked(columns: list[Floats], n: int) -> Floats:
+    return np.concatenate(columns).reshape(-1, n)
 
 
 def _off(total: Floats, table: Ints) -> tuple[Floats, Floats]:

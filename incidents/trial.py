@@ -7,6 +7,7 @@ over metrics, ways of pooling and sizes of effect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,24 +106,21 @@ class Trial:
         later = [edge // bucket_ms for edge in edges] + [-(-edge // bucket_ms) for edge in edges]
         return min((bucket for bucket in later if bucket > self.next), default=1 << 60) - 1
 
-    def take(self, ticks: list[Tick], layout: Layout) -> None:
-        """Take some buckets for which a layout holds."""
-        nats = self.nats[None] + np.add.accumulate(layout.log_ratios(ticks, self.factors, self.before), axis=0)
+    def take(self, ticks: list[Tick], layout: Layout, coming: Callable[[], list[Tick]]) -> None:
+        """Take some buckets for which a layout holds; `coming` gives those that are known to follow, as far as it holds for them."""
+        nats = self.nats[None] + np.add.accumulate(layout.log_ratios(ticks, self.factors, self.before, coming), axis=0)
         self.nats = nats[-1]
-        for tick, now in zip(ticks, nats.min(axis=2), strict=True):
-            lower = now < self.low
-            if lower.any():
-                self.low = np.where(lower, now, self.low)
-                self.low_at = np.where(lower, tick.bucket + 1, self.low_at)
-            higher = now >= self.high
-            if higher.any():
-                self.high = np.where(higher, now, self.high)
-                self.high_at = np.where(higher, tick.bucket, self.high_at)
+        for tick, now in zip(ticks, np.minimum.reduce(nats, axis=2), strict=True):
+            lower, higher = now < self.low, now >= self.high
+            np.copyto(self.low, now, where=lower)
+            np.copyto(self.low_at, tick.bucket + 1, where=lower)
+            np.copyto(self.high, now, where=higher)
+            np.copyto(self.high_at, tick.bucket, where=higher)
 
     @property
     def bound(self) -> float:
         """No mean over sizes and cells is larger, in nats: a cheap look before the exact one."""
-        return float(self.nats.min(axis=1).max(initial=0.0))
+        return float(np.maximum.reduce(np.minimum.reduce(self.nats, axis=1), axis=None, initial=0.0))
 
     @property
     def log_cells(self) -> Floats:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import numpy as np
 
 from rollguard.config import Settings
 from rollguard.detectors import SeriesName, Signal, Tick
 from rollguard.incidents.books import Books
-from rollguard.incidents.changes import Change, ChangeBook
+from rollguard.incidents.changes import ChangeBook
 from rollguard.incidents.tally import Layout
 from rollguard.incidents.trial import Trial
 
@@ -23,6 +27,18 @@ TRIAL_MS = 2 * 3_600_000
 YOUNG_MS = 30 * MINUTE_MS
 #: Of several places that hurt together, those that say as much by themselves are named.
 PLACE_NATS = 2.0
+#: So many ticks that are known to come are worked out along with one.
+AHEAD = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A trial's layout, for how many series and changes it was made, and until which bucket the change's places stay as they are."""
+
+    layout: Layout
+    n_series: int
+    heard: int
+    until: int
 
 
 class Trials:
@@ -33,7 +49,7 @@ class Trials:
     settings : Settings
     """
 
-    _derived = ("layouts",)
+    _derived = ("coming", "layouts")
 
     def __init__(self, settings: Settings) -> None:
         self.log_bound = -math.log(settings.budget.per_change)
@@ -44,7 +60,9 @@ class Trials:
         self._rederive()
 
     def _rederive(self) -> None:
-        self.layouts: dict[str, tuple[int, Layout]] = {}
+        self.layouts: dict[str, _Held] = {}
+        #: Ticks that are known to follow the one that is taken, in their order: what each says by itself is worked out for many at once.
+        self.coming: Sequence[Tick] = ()
 
     def step(self, tick: Tick, books: Books, changes: ChangeBook, settings: Settings, taken: AbstractSet[SeriesName]) -> list[tuple[str, Signal]]:
         """Take a tick that the books have.
@@ -75,7 +93,7 @@ class Trials:
                 del self.until[deploy_id]
                 self.layouts.pop(deploy_id, None)
             elif tick.bucket <= self.young[deploy_id] or tick.bucket % per_minute == 0:
-                self._go_on(trial, changes.changes[deploy_id], books, settings, tick.bucket)
+                self._go_on(trial, changes, books, settings, tick.bucket)
                 found = [*self._returned(trial, tick.bucket), *self._left(trial, books, tick.bucket, held)]
                 signals += [(deploy_id, signal) for signal in found]
         return sorted(signals, key=lambda each: (each[0], each[1].id))
@@ -113,25 +131,34 @@ class Trials:
             self.until[deploy_id] = until
             self.young[deploy_id] = last + YOUNG_MS // bucket_ms
 
-    def _go_on(self, trial: Trial, change: Change, books: Books, settings: Settings, now: int) -> None:
+    def _go_on(self, trial: Trial, changes: ChangeBook, books: Books, settings: Settings, now: int) -> None:
         while trial.next <= now:
-            until = min(now, trial.lasts(change, books, settings.bucket_ms))
-            layout = self._layout(trial, change, books, settings)
+            held = self._layout(trial, changes, books, settings)
+            until = min(now, held.until)
             ticks = books.between(trial.next, until)
-            if ticks and layout.reached:
-                trial.take(ticks, layout)
+            if ticks and held.layout.reached:
+                trial.take(ticks, held.layout, partial(self._foreseen, until, held.until))
             trial.next = until + 1
 
-    def _layout(self, trial: Trial, change: Change, books: Books, settings: Settings) -> Layout:
+    def _foreseen(self, since: int, until: int) -> list[Tick]:
+        """Some ticks that come after a bucket, up to another one."""
+        return [tick for tick in islice(self.coming, AHEAD) if since < tick.bucket <= until]
+
+    def _layout(self, trial: Trial, changes: ChangeBook, books: Books, settings: Settings) -> _Held:
+        held = self.layouts.get(trial.deploy_id)
+        if held is not None and (held.n_series, held.heard) == (books.n_series, changes.heard) and trial.next <= held.until:
+            return held
+        change = changes.changes[trial.deploy_id]
         places = trial.reached(change, books, settings.bucket_ms)
-        n_series, layout = self.layouts.get(trial.deploy_id, (-1, None))
-        if layout is None or n_series != books.n_series or places != (layout.reached, layout.control):
+        if held is None or held.n_series != books.n_series or places != (held.layout.reached, held.layout.control):
             layout = Layout(trial.cells, books, settings, *places)
-            self.layouts[trial.deploy_id] = (books.n_series, layout)
+        else:
+            layout = held.layout
+        self.layouts[trial.deploy_id] = held = _Held(layout, books.n_series, changes.heard, trial.lasts(change, books, settings.bucket_ms))
         if places != trial.places:
             trial.places = places
             trial.before = layout.hurt_before(change, books, settings)
-        return layout
+        return held
 
     def _left(self, trial: Trial, books: Books, bucket: int, taken: set[SeriesName]) -> list[Signal]:
         # One alarm a change: once all it was about is back, or others watch it, the trial has had its say.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -135,13 +136,14 @@ class EventFile:
         batch: list[bytes] = []
         size = 0
         try:
-            for line in self._lines():
-                batch.append(line)
-                size += len(line)
-                if len(batch) >= LINES or size >= BYTES:
-                    yield Lines(batch, number)
-                    number += len(batch)
-                    batch, size = [], 0
+            for lines in self._lines():
+                batch += lines
+                size += sum(map(len, lines))
+                while len(batch) >= LINES or size >= BYTES:
+                    full, batch = batch[:LINES], batch[LINES:]
+                    size = sum(map(len, batch))
+                    yield Lines(full, number)
+                    number += len(full)
         except DamagedError as error:
             self._break(number + len(batch), first, str(error))
         except OSError as error:
@@ -157,7 +159,7 @@ class EventFile:
         kept = f"the {line - first:,} lines before count" if line - first > 1 else "the line before counts"
         self.damage = f"{self.path.name}:{line}: the file breaks off: {reason}. Expected: a whole file; {kept}, what came after is unknown, not zero."
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self) -> Iterator[list[bytes]]:
         mode = self.path.stat().st_mode
         if not stat.S_ISREG(mode):
             # A pipe or a device might never end.
@@ -165,11 +167,16 @@ class EventFile:
         if self.form == ".parquet":
             for share, part in parquet_parts(self.path, LINES):
                 self.done = int(self.total * share)
-                yield from part
+                yield part
             return
         with self.path.open("rb") as file:
             lines = _split(self._chunks(file))
-            yield from csv_lines(lines) if self.lax else lines
+            if self.lax:
+                # One by one: where a table breaks off, the lines before that count.
+                for line in csv_lines(chain.from_iterable(lines)):
+                    yield [line]
+            else:
+                yield from lines
 
     def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
         pieces = self._pieces(file)
@@ -193,8 +200,8 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of a stream; a line without end is cut at `LONGEST_LINE` and the rest of it passed over.
+def _split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines of a stream, as they come with each piece of it; a line without end is cut at `LONGEST_LINE` and the rest of it passed over.
 
     Where the stream breaks off, it raises here: what lies between the last line end and the damage is half a line and is not told as one.
     """
@@ -213,9 +220,10 @@ def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if first:
             lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
             first = False
-        for line in lines:
-            yield line.removesuffix(b"\r")
+        # Most files have no line that ends so; the first began in a piece before.
+        lines[0] = lines[0].removesuffix(b"\r")
+        yield [line.removesuffix(b"\r") for line in lines] if b"\r" in chunk else lines
         rest, held = [tail], len(tail)
     last = b"".join(rest)[: LONGEST_LINE + 1]
     if last:
-        yield (last.removeprefix(b"\xef\xbb\xbf") if first else last).removesuffix(b"\r")
+        yield [(last.removeprefix(b"\xef\xbb\xbf") if first else last).removesuffix(b"\r")]

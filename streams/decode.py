@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,9 +198,10 @@ class Decoder:
 
     def _labels(self, columns: list[list[Any]], bad: dict[int, Why]) -> tuple[Codes, list[Key]]:
         labels = [columns[at] for at in self.plan.labels]
-        values: list[tuple[Any, ...]] = list(zip(*labels, strict=True)) if labels else [()] * len(columns[self.plan.time])
+        n = len(columns[self.plan.time])
+        values: Iterable[tuple[Any, ...]] = zip(*labels, strict=True) if labels else [()] * n
         place: defaultdict[tuple[Any, ...], int] = defaultdict(itertools.count().__next__)
-        raw = np.fromiter(map(place.__getitem__, values), dtype=np.int32, count=len(values))
+        raw = np.fromiter(map(place.__getitem__, values), dtype=np.int32, count=n)
         keys: dict[Key, int] = {}
         # 7 and "7" are one value.
         table = np.array([keys.setdefault(tuple("" if value is None else str(value) for value in each), len(keys)) for each in place], dtype=np.int32)

@@ -1,6 +1,7 @@
 """The ingest stage: events of one partition in, blocks of its closed buckets out."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Self
 
 import msgspec
@@ -416,7 +417,11 @@ class Ingest:
             kinds |= np.where(np.isnan(decoded.numbers[name][at]), 0, bit)
         if decoded.ids is None:
             return kinds
-        ids = decoded.ids if len(at) == len(decoded.ids) else [decoded.ids[each] for each in at.tolist()]
+        ids = decoded.ids
+        if len(at) < len(ids):
+            taken = np.zeros(len(ids), dtype=np.bool_)
+            taken[at] = True
+            ids = list(compress(ids, taken.tolist()))
         return self._seen.take(ids, bucket, kinds)
 
     def _add(self, decoded: Decoded, at: Ints, bucket: Ints, kinds: Ints) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from rollguard.streams.layout import Field
 from rollguard.streams.paths import Expression, NotFoundError
@@ -23,6 +24,8 @@ _UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _ANYTHING = msgspec.json.Decoder()
 
+#: Lines decoded at once.
+AT_ONCE = 1000
 #: What a line is refused for: reason and detail.
 Why = tuple[str, str]
 
@@ -76,19 +79,29 @@ class Reader:
         bad : dict of int to (str, str)
             Those of them, by their place in `index`, that are not to be used after all.
         """
-        records, index = self._records(lines, refused)
-        columns, present = self._shape.columns(records)
+        columns: list[list[Any]] = [[] for _ in self._fields]
+        present: Counter[str] = Counter()
+        indices = [np.arange(0)]
+        # A few at a time, so that their records are still in the processor's cache when they are taken apart.
+        for start in range(0, len(lines), AT_ONCE):
+            records, some = self._records(lines[start : start + AT_ONCE], start, refused)
+            parts, there = self._shape.columns(records)
+            for column, part in zip(columns, parts, strict=True):
+                column.extend(part)
+            present.update(there)
+            indices.append(some)
+        index = np.concatenate(indices)
         good = lines if len(index) == len(lines) else [lines[at] for at in index.tolist()]
         return columns, index, self._suspicious(good, present, columns)
 
-    def _records(self, lines: Sequence[bytes], refused: dict[int, Why]) -> tuple[list[Any], Ints]:
+    def _records(self, lines: Sequence[bytes], first: int, refused: dict[int, Why]) -> tuple[list[Any], Ints]:
         """Decode; on a refusal go on behind it, so that no line is read twice."""
         records: list[Any] = []
-        index = np.arange(len(lines))
+        index = np.arange(first, first + len(lines))
         if max(map(len, lines), default=0) > self._max_bytes:
             short = [at for at, line in enumerate(lines) if len(line) <= self._max_bytes]
-            refused.update((at, broken_text(line, self._max_bytes) or ("size", "")) for at, line in enumerate(lines) if len(line) > self._max_bytes)
-            index = np.array(short, dtype=np.int64)
+            refused.update((first + at, broken_text(line, self._max_bytes) or ("size", "")) for at, line in enumerate(lines) if len(line) > self._max_bytes)
+            index = index[short]
             lines = [lines[at] for at in short]
         failed: list[int] = []
         rest = iter(lines)
@@ -154,13 +167,19 @@ class Reader:
         Judged for the whole batch first: as many names of keys as there are values, and hardly more brackets than events.
         """
         text = b"\n".join(good)
+        # Python counts single bytes one find after the other, numpy many at once.
+        octets = np.frombuffer(text, dtype=np.uint8)
+        quotes = octets == ord('"')
+        n_quotes = int(np.count_nonzero(quotes))
         # A key or a text has two quotes at least: with no more of them than what was read has, nothing else stands in any line.
-        if self._simple and text.count(b'"') == 2 * (present.total() + sum(map(_texts, columns))) and all_utf8(text):
+        most = present.total() + len(columns) * len(good)
+        if self._simple and n_quotes <= 2 * most and n_quotes == 2 * (present.total() + sum(map(_texts, columns))) and all_utf8(text):
             return {}
-        flat = text.count(b"{") + text.count(b"[") < len(good) + MAX_DEPTH or not any(map(many_brackets, good))
+        # One bit is all that "{" and "[" differ in.
+        flat = np.count_nonzero((octets & ~np.uint8(0x20)) == ord("[")) < len(good) + MAX_DEPTH or not any(map(many_brackets, good))
         sound = flat and all_utf8(text)
         hidden = has_escaped_key(text)
-        if sound and not hidden and not self._part.searched and all(text.count(needle) <= present[key] for key, needle in self._needles):
+        if sound and not hidden and not self._part.searched and self._none_twice(text, octets, quotes, present):
             return {}
         bad: dict[int, Why] = {}
         for at, line in enumerate(good):
@@ -170,6 +189,19 @@ class Reader:
             if why is not None:
                 bad[at] = why
         return bad
+
+    def _none_twice(self, text: bytes, octets: npt.NDArray[np.uint8], quotes: npt.NDArray[np.bool_], present: Counter[str]) -> bool:
+        """Whether no key that is read stands in the text more often than it was read."""
+        often: Callable[[bytes], int] = text.count
+        if b"\\" not in text:
+            # Without escapes two quotes are a text each. Of its length and its first letter there are as many at least as of it.
+            places = np.flatnonzero(quotes)
+            begins = places[::2]
+            alike = (places[1::2] - begins) * 256 + octets[begins + 1]
+            return all(
+                np.count_nonzero(alike == (len(needle) - 1) * 256 + needle[1]) <= present[key] or often(needle) <= present[key] for key, needle in self._needles
+            )
+        return all(often(needle) <= present[key] for key, needle in self._needles)
 
 
 def _decoder_of(keys: frozenset[str] | None) -> Callable[[bytes], Any]:
@@ -189,8 +221,10 @@ def _decoder_of(keys: frozenset[str] | None) -> Callable[[bytes], Any]:
 
 def _texts(column: list[Any]) -> int:
     """How many of some values were written in quotes."""
-    kinds = list(map(type, column))
-    return kinds.count(str) + kinds.count(datetime.datetime)
+    kinds = set(map(type, column))
+    if kinds <= {str}:
+        return len(column)
+    return 0 if kinds.isdisjoint({str, datetime.datetime}) else sum(type(value) in {str, datetime.datetime} for value in column)
 
 
 def _from_text(field: Field, value: object) -> object:

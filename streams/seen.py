@@ -1,6 +1,8 @@
 """Which ids the open buckets have seen, so that a copy counts once."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -46,7 +48,8 @@ class Seen:
             return self._meet(first, ids, kinds)
         order = np.argsort(bucket, kind="stable")
         begins = np.flatnonzero(np.diff(bucket[order], prepend=bucket[order[0]] - 1)).tolist()
-        sorted_ids = [ids[at] for at in order.tolist()]
+        # More than one, since their buckets differ.
+        sorted_ids = itemgetter(*order.tolist())(ids)
         fresh = np.empty_like(kinds)
         for begin, end in zip(begins, [*begins[1:], len(ids)], strict=True):
             at = order[begin:end]
@@ -71,9 +74,16 @@ class Seen:
         if len(batch) == len(ids) and seen.keys().isdisjoint(batch):
             seen.update(batch)
             return kinds
-        fresh = []
-        for name, each in zip(ids, kinds.tolist(), strict=True):
-            had = seen.get(name, 0)
-            fresh.append(each & ~had)
-            seen[name] = had | each
-        return np.array(fresh, dtype=np.int64)
+        # Few are copies, and only of those there is anything to find out.
+        known = seen.keys() & batch.keys()
+        if len(batch) < len(ids):
+            known |= {name for name, times in Counter(ids).items() if times > 1}
+        had = {name: seen.get(name, 0) for name in known}
+        seen.update(batch)
+        fresh = kinds.copy()
+        for at in [at for at, name in enumerate(ids) if name in known]:
+            name, each = ids[at], int(kinds[at])
+            fresh[at] = each & ~had[name]
+            had[name] |= each
+        seen.update(had)
+        return fresh

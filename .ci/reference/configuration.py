@@ -53,6 +53,7 @@ EXAMPLES = {
     "metrics.<name>.where": "{status: [failed]}",
     "metrics.<name>.model.arguments": "{window_size: 300}",
     "changes.quiet": "12h",
+    "retention.ledger": "400d",
     "services.<name>.owner": "payments team",
     "services.<name>.page": "[oncall]",
     "services.<name>.escalate": "[lead]",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rollguard.detectors.bank import Bank, RateBank
 from rollguard.detectors.evidence import LOUDEST_NATS, Floats, Singles, ratios_above, ratios_below
+from tests.detectors.town import taken
 
 MINUTE = 60_000
 FIVE = 300_000
@@ -30,7 +31,9 @@ def rate_bank(n_series: int, *, odds: bool = False, bucket_ms: int = MINUTE, war
     return bank
 
 
-def fed(bank: RateBank, start: int, counts: Floats, exposure: Floats | None = None, missing: tuple[int, ...] = (), *, suspect: bool = False) -> Singles:
+def fed(
+    bank: RateBank, start: int, counts: Floats, exposure: Floats | None = None, missing: tuple[int, ...] = (), *, suspect: bool = False, together: int = 0
+) -> Singles:
     """(n_buckets, n_series) values; epochs are closed as the stage does, and nothing is suspected unless it is asked for."""
     exposure = np.ones_like(counts) if exposure is None else exposure
     present = np.ones(len(counts), dtype=bool)
@@ -41,7 +44,7 @@ def fed(bank: RateBank, start: int, counts: Floats, exposure: Floats | None = No
     while at < len(counts):
         end = min(len(counts), ((start + at) // per_epoch + 1) * per_epoch - start)
         bank.load(start + at, counts[at:end], exposure[at:end], present[at:end])
-        found += [bank.step(start + each).copy() for each in range(at, end)]
+        found += taken(bank, start + at, start + end, together)
         if (start + end) % per_epoch == 0:
             bank.close_epoch((found[-1] >= SUSPICION) & suspect)
         at = end
@@ -87,6 +90,15 @@ def test_batches_within_an_epoch_change_nothing(cuts: list[int], odds: bool) -> 
         return b"".join(found) + state_of(bank)
 
     assert run([0, *sorted(cuts), 100]) == run([0, 100])
+
+
+@given(together=st.integers(1, 6), odds=st.booleans())
+@runs(max_examples=12)
+def test_buckets_taken_together_are_those_taken_one_by_one(together: int, odds: bool) -> None:
+    counts, exposure, missing = eventful(odds)
+    one, many = rate_bank(3, odds=odds, warmup_ms=FIVE), rate_bank(3, odds=odds, warmup_ms=FIVE)
+    assert fed(many, 0, counts, exposure, missing, together=together).tobytes() == fed(one, 0, counts, exposure, missing).tobytes()
+    assert state_of(many) == state_of(one)
 
 
 @given(until=st.integers(1, 99), odds=st.booleans())

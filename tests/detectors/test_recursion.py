@@ -60,6 +60,27 @@ def test_a_series_has_the_same_value_alone_and_among_others_bit_for_bit(data: st
         assert many.value().tobytes() == value.tobytes()
 
 
+@given(seed=st.integers(0, 2**16), n_series=st.integers(1, 20), n_tilts=st.integers(1, 20))
+def test_many_buckets_looked_at_together_give_the_bytes_of_one_after_another(seed: int, n_series: int, n_tilts: int) -> None:
+    ratios = np.exp(np.random.default_rng(seed).normal(-0.1, 1.0, (30, n_tilts, n_series))).astype(np.float32)
+    looking, stepping = grown(n_series, n_tilts), grown(n_series, n_tilts)
+    states = np.empty_like(ratios)
+    values = looking.through(ratios, states)
+    assert values is not None
+    assert not looking.sr.any()
+    for ratio, state, value in zip(ratios, states, values, strict=True):
+        assert stepping.step(ratio).tobytes() == value.tobytes()
+        assert stepping.sr.tobytes() == state.tobytes()
+
+
+@pytest.mark.parametrize("nats", [25.0, 88.0])
+def test_what_comes_to_the_ceiling_has_to_be_stepped(nats: float) -> None:
+    ratios = np.exp(np.full((50, 3, 2), nats, dtype=np.float32))
+    # Nothing at all after something without end is no number.
+    ratios[40:] = 0.0
+    assert grown(2, 3).through(ratios, np.empty_like(ratios)) is None
+
+
 def test_evidence_of_nothing_lets_a_series_wait_for_longer_and_nothing_else() -> None:
     recursion = grown(1, 2)
     for bucket in range(1, 100):

@@ -13,6 +13,7 @@ from rollguard.detectors.bank import Bank
 from rollguard.detectors.evidence import Floats, Singles
 from rollguard.detectors.sharebank import ShareBank
 from rollguard.detectors.shares import N_BINS, OUTER, QUANTILES
+from tests.detectors.town import taken
 
 MINUTE = 60_000
 DAY_MS = 86_400_000
@@ -38,7 +39,7 @@ def promises(seed: int, n: int, *parts: Floats, events: tuple[float, ...] = (20.
     return np.stack([rng.poisson(mean * shares, (n, N_BINS)) for mean, shares in zip(events, parts, strict=False)], axis=2).astype(np.float32)
 
 
-def shared(bank: ShareBank, start: int, counts: Singles, missing: tuple[int, ...] = (), *, suspect: bool = False) -> Singles:
+def shared(bank: ShareBank, start: int, counts: Singles, missing: tuple[int, ...] = (), *, suspect: bool = False, together: int = 0) -> Singles:
     """(n_buckets, n_series) values; epochs are closed as the stage does."""
     present = np.ones(len(counts), dtype=bool)
     present[list(missing)] = False
@@ -47,7 +48,7 @@ def shared(bank: ShareBank, start: int, counts: Singles, missing: tuple[int, ...
     while at < len(counts):
         end = min(len(counts), ((start + at) // per_epoch + 1) * per_epoch - start)
         bank.load(start + at, counts[at:end], present[at:end])
-        found += [bank.step(start + each).copy() for each in range(at, end)]
+        found += taken(bank, start + at, start + end, together)
         if (start + end) % per_epoch == 0:
             bank.close_epoch((found[-1] >= SUSPICION) & suspect)
         at = end
@@ -173,6 +174,14 @@ def test_batches_within_an_epoch_change_nothing(warm: bytes, cuts: list[int]) ->
         return b"".join(shared(bank, NOW + low, counts[low:high], gone).tobytes() for low, high, gone in parts) + state_of(bank)
 
     assert run([0, *sorted(cuts), 100]) == run([0, 100])
+
+
+@pytest.mark.parametrize("together", [1, 3, 5])
+def test_buckets_taken_together_are_those_taken_one_by_one(warm: bytes, together: int) -> None:
+    counts, missing = eventful()
+    one, many = copied(warm), copied(warm)
+    assert shared(many, NOW, counts, missing, together=together).tobytes() == shared(one, NOW, counts, missing).tobytes()
+    assert state_of(many) == state_of(one)
 
 
 @given(at=st.integers(1, 99))

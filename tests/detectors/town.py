@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from rollguard.config import Layer, Settings, default_text, load_layers
 from rollguard.detectors import Account, Signal, Tick
+from rollguard.detectors.bank import Bank
+from rollguard.detectors.evidence import Singles
 from rollguard.streams import Closed, Key, bin_of, measures
 
 Ints = npt.NDArray[np.int64]
@@ -141,3 +143,17 @@ def _plain_account(account: Account) -> tuple[object, ...]:
 def signals_of(records: Sequence[Signal | Tick], kind: str = "left") -> list[Signal]:
     """The signals of one kind."""
     return [record for record in records if isinstance(record, Signal) and record.kind == kind]
+
+
+def taken(bank: Bank, start: int, end: int, together: int) -> list[Singles]:
+    """Values of loaded buckets; with `together` as many at once as the bank looks ahead, and so many at most."""
+    found: list[Singles] = []
+    while start < end:
+        ahead = bank.ahead(start) if together else None
+        if ahead is None:
+            found.append(bank.step(start).copy())
+        else:
+            found += list(ahead[:together])
+            assert bank.settle(start + len(ahead[:together]) - 1).tobytes() == found[-1].tobytes()
+        start += 1 if ahead is None else len(ahead[:together])
+    return found

@@ -441,6 +441,14 @@ def test_lax_is_strict_about_the_rest(bad: bytes, reason: str) -> None:
     assert refusal(bad, LAX)[0] == reason
 
 
+def test_a_key_that_stands_twice_is_found_among_texts_of_its_length_and_first_letter() -> None:
+    alike = b'{"note":"region","rolled":"remote","region":"eu","service":"a","event_id":"e1","ts":1775001603094}'
+    twice = alike.replace(b'"rolled":"remote"', b'"region":"us"')
+    decoded = DECODER.decode([alike, twice, alike])
+    assert decoded.index.tolist() == [0, 2]
+    assert [(each.index, each.reason) for each in decoded.refusals] == [(1, "twice")]
+
+
 def test_no_lines_give_no_events() -> None:
     decoded = DECODER.decode([])
     assert (len(decoded.index), decoded.keys, decoded.refusals) == (0, [], ())
