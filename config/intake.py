@@ -30,27 +30,32 @@ class Rate(Section):
     """How many requests a key may make."""
 
     requests: Annotated[StrictInt, Field(ge=1, le=100_000)] = 120
-    """So many at once, and in each `per_ms`."""
+    """So many at once, and in each span of `per_ms`."""
     per_ms: LongSpan = Field(default=MINUTE_MS, alias="per")
-    """Milliseconds."""
+    """In this time so many requests come back, evenly, in milliseconds."""
 
 
 class Mapped(Section):
-    """Where the fields of a change stand in a message, as JMESPath; None, or nothing found there: as its sender is read by default."""
+    """Where the fields of a change stand in a message, as JMESPath; where nothing is said or found, as its sender is read by default."""
 
     deploy_id: Path | None = None
     """One for all waves of a change."""
     service: Path | None = None
+    """What was changed."""
     region: Path | None = None
     """A text, or a list of them; nothing: everywhere."""
     environment: Path | None = None
+    """Only changes to that of the config count."""
     change_kind: Path | None = None
     """code, config, flag, migration or infra."""
     version: Path | None = None
     """As the events call it."""
     from_version: Path | None = None
+    """What was live before."""
     author: Path | None = None
+    """Who changed it, as `respond.people` or its aliases name them."""
     approvals: Path | None = None
+    """How many persons approved it, a whole number."""
 
 
 class Key(Section):
@@ -66,7 +71,7 @@ class GithubKey(Key):
     """A webhook of a repository or an organisation; its secret is the one that GitHub was given."""
 
     repositories: dict[Text, Patterns] = {}
-    """By pattern of owner/name: the services that a repository may speak for. None named: any repository, for `services`."""
+    """By pattern of owner/name: the services that a repository may speak for; if there are none, any repository, for `services`."""
     fields: Mapped = Mapped()
 
 
@@ -86,7 +91,7 @@ class Cluster(Section):
     ca_file: Text | None = None
     """Certificates of the authorities that are trusted; None: of the worker's own cluster what the pod finds, else the system's."""
     namespaces: tuple[Text, ...] = ()
-    """None named: all."""
+    """Those that are watched; if there are none, all."""
     selector: Text | None = None
     """Only Deployments with these labels, as kubectl takes them."""
     service_label: Text = "app.kubernetes.io/name"
