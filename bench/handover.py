@@ -25,7 +25,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from bench.steady import Load
 from tests.live.servers import fresh_names, running_broker, until
-from tests.live.workers import Process, Service, shop_topics
+from tests.live.workers import ENDS_S, Process, Service, shop_topics
 
 PARTITIONS, RATE = 4, 1000
 STAGES = ("ingest", "detect", "desk")
@@ -99,7 +99,8 @@ def one_round(service: Service, one: Process, other: Process) -> list[tuple[str,
     since_s = time.time()
     one.signal(SIGTERM)
     moved = moved_s(service, other, stages, since_s)
-    if (code := one.end()) != 0:
+    # Not told again: a second signal would end it at once.
+    if (code := one.process.wait(ENDS_S)) != 0:
         raise RuntimeError(f"it ended with {code}:\n{one.said[-2000:]}")
     return [(stage, restored_s(other, stage, since_s) - since_s, moved.get(stage, float("nan")) - since_s) for stage in stages]
 

@@ -42,6 +42,8 @@ PRIOR_ERROR_BLOCKS = 6.0
 YOUNG = 0.06
 #: Half-life, in days, of the level that surges are told by, and how far it sees up: a sale of hours hardly moves it, however large.
 USUAL_DAYS, USUAL_REACH = 3.0, 0.25
+#: A level that stands higher by so much is that of a busy day; from this factor on it is surely a surge.
+ORDINARY, SURELY_SURGE = 0.2, 1.4
 #: Days after which a series lets go of a level it remembers from before a long freeze.
 REMEMBER_DAYS = 7
 #: The record of scatter starts as if so many epochs had scattered as Poisson does.
@@ -218,14 +220,17 @@ class RateBaseline:
         return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
     def surge(self) -> Singles:
-        """(n_series,) how far the level stands above that of the last days, as a factor >= 1.
+        """(n_series,) how far the level stands above that of the last days, as a factor >= 1; what a weekend may bring is none.
 
         A sale that ends takes the counts back to where they came from, which is no loss; nothing but the calendar could tell it
         from one that exactly undoes the surge.
         """
         level, usual = self._level(), self.columns["usual"]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where((usual > 0.0) & (level > usual), level / usual, np.float32(1.0)).astype(np.float32)
+            ratio = np.where((usual > 0.0) & (level > usual), level / usual, np.float32(1.0)).astype(np.float32)
+        # From one bound to the other as a line, so that no epoch makes a leap.
+        steep = np.float32((SURELY_SURGE - 1.0) / (SURELY_SURGE - 1.0 - ORDINARY))
+        return np.clip(np.float32(1.0) + steep * (ratio - np.float32(1.0 + ORDINARY)), np.float32(1.0), ratio)
 
     def scatter(self) -> Singles:
         """(n_series,) variance of epoch sums relative to Poisson, >= 1."""

@@ -27,6 +27,9 @@ from rollguard.streams.kafka import Access, Outgoing, find_secret, group_of, own
 
 __all__ = ["Append", "Keys", "change_signer", "faust_app", "records_of"]
 
+#: A request to a broker may take so long, in seconds; as Faust has it by itself.
+REQUEST_S = 90.0
+
 log = structlog.get_logger()
 Append = Callable[[Sequence[Outgoing]], Awaitable[object]]
 Refused = Callable[[Outgoing], Awaitable[None]]
@@ -120,6 +123,8 @@ def faust_app(settings: Settings, access: Access, append: Append, keys: Keys, re
         broker_client_id=kafka.client_id,
         broker_session_timeout=kafka.session_timeout_ms / 1000,
         broker_heartbeat_interval=kafka.session_timeout_ms / 4000,
+        # Faust refuses to start when a session is longer than a request may take.
+        broker_request_timeout=max(REQUEST_S, 2 * kafka.session_timeout_ms / 1000),
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",

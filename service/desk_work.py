@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
@@ -20,11 +20,11 @@ from rollguard.service.notices import rows_of
 from rollguard.service.signals import to_signals
 from rollguard.service.watch import CHANGES
 from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, TimelineRow
-from rollguard.streams.kafka import Logs, Outgoing
+from rollguard.streams.kafka import Bounds, Logs, Outgoing
 
 __all__ = ["DeskOut", "DeskWork", "DeskWorks"]
 
-#: Without a tick for so long beyond what a silent partition may hold back, time itself is told, by the clock on the wall.
+#: Without a tick for so long beyond what one may take, time itself is told, by the clock on the wall.
 PULSE_MS = 60_000
 #: The desk holds hours of ticks, so it is kept less often than the others: what it read since is read again, and adds nothing.
 SNAPSHOTS_APART = 6
@@ -80,14 +80,18 @@ class DeskWorks:
         self.owner = owner
         self.now_ms = now_ms
 
-    async def open(self, partition: TopicPartition) -> DeskWork:
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, DeskWork]:
         """Take the desk over, as it was last kept; where nothing fits, from the log's beginning."""
+        bounds = await self.logs.bounds(partitions)
+        return {each: await self._open(bounds[each]) for each in partitions}
+
+    async def _open(self, bounds: Bounds) -> DeskWork:
         epoch, desk, offset, kept = await take_over(
             self.store,
             "desk",
             self.owner,
             self.now_ms(),
-            await self.logs.bounds(partition),
+            bounds,
             fresh=lambda: Desk(self.settings, live=True),
             restore=lambda state: Desk.restore(self.settings, state, live=True),
         )
@@ -114,6 +118,9 @@ class DeskWork:
         self._ticked_ms: int | None = None
         self._said_ms = frontier_ms
         self._said_at_ms = 0
+        # The next bucket has to end, and its events have time to come; a partition that falls silent holds it back for `idle` besides.
+        settings = works.settings
+        self._tick_ms = settings.bucket_ms + max(source.lateness_ms + source.idle_ms for source in settings.sources.values())
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> DeskOut:
         """Let the desk take records; what is no record of this log is put away."""
@@ -176,7 +183,7 @@ class DeskWork:
         """Tell by the clock on the wall that no bucket closes any more."""
         if self._ticked_ms is None:
             self._ticked_ms = now_ms
-        if now_ms - self._ticked_ms < PULSE_MS + max(source.idle_ms for source in self.works.settings.sources.values()):
+        if now_ms - self._ticked_ms < PULSE_MS + self._tick_ms:
             return None
         self._ticked_ms = now_ms
         return DeskOut(None, [to_signals(Pulse(at_ms=now_ms))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -20,7 +20,7 @@ from rollguard.service.probing import Prober
 from rollguard.service.signals import to_signals
 from rollguard.store import Store
 from rollguard.streams import BlockCodec, BlockRecord, Filler, Merger, SnapshotError, WireError
-from rollguard.streams.kafka import Logs, Outgoing, Stretches
+from rollguard.streams.kafka import Bounds, Logs, Outgoing, Stretches
 
 __all__ = ["DetectStage", "DetectWork", "DetectWorks"]
 
@@ -143,10 +143,13 @@ class DetectWorks:
         self.now_ms = now_ms
         self.stretches = stretches
 
-    async def open(self, partition: TopicPartition) -> DetectWork:
-        """Take the stage over, as it was last kept, or as a backfill left it; where nothing fits, from the log's beginning."""
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, DetectWork]:
+        """Take each stage over, as it was last kept, or as a backfill left it; where nothing fits, from the log's beginning."""
+        bounds = await self.logs.bounds(partitions)
+        return {each: await self._open(each, bounds[each]) for each in partitions}
+
+    async def _open(self, partition: TopicPartition, bounds: Bounds) -> DetectWork:
         name = f"detect/{partition.partition}"
-        bounds = await self.logs.bounds(partition)
         epoch, stage, offset, kept = await take_over(
             self.store,
             name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -19,6 +21,8 @@ log = structlog.get_logger()
 
 #: How often the number of a topic's partitions is asked for, and a partition without events looked at.
 COUNT_MS, LOOK_MS = 10_000, 1_000
+#: A partition counts as unread only after so many looks in vain: a single wait may be that of a reader who was busy, or stood still.
+LOOKS = 4
 #: Of a refused record so much is kept.
 MOST_BYTES = 256 * 1024
 NEVER_MS = -(2**62)
@@ -42,6 +46,31 @@ class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, Resume]
 
 
+@dataclass(slots=True)
+class _Place:
+    """Where a partition's last owner left off.
+
+    Attributes
+    ----------
+    bounds : Bounds
+    blocks : int
+        Offset in the log of blocks from which on it tells more than the commit.
+    resumes : dict of str to Resume
+        By source.
+    kept : bool
+        What was committed is still in the log.
+    """
+
+    bounds: Bounds
+    blocks: int
+    resumes: dict[str, Resume]
+    kept: bool
+
+    def restarted(self) -> dict[str, Resume]:
+        """Resumes to go on from."""
+        return self.resumes if self.kept else {name: resume.restarted(self.bounds.first) for name, resume in self.resumes.items()}
+
+
 class IngestWorks:
     """Opens the work of each partition of the topics that sources read.
 
@@ -62,31 +91,32 @@ class IngestWorks:
         for name, source in sorted(settings.sources.items()):
             self.sources[source.topic] = (*self.sources.get(source.topic, ()), name)
 
-    async def open(self, partition: TopicPartition) -> IngestWork:
-        """Begin where the commit and the log of blocks say that the last owner left off."""
-        sources = self.sources[partition.topic]
-        bounds = await self.logs.bounds(partition)
-        committed = await self.logs.committed(partition)
-        known = None if committed is None else _metadata(committed[1], partition)
-        if committed is not None and not bounds.first <= committed[0] <= bounds.end:
-            log.error("records_are_gone", topic=partition.topic, partition=partition.partition, committed=committed[0], first=bounds.first, end=bounds.end)
-        kept = known is not None and committed is not None and bounds.first <= committed[0] <= bounds.end
-        fresh = Resume(offset=bounds.first)
-        resumes = dict.fromkeys(sources, fresh)
-        if known is not None:
-            resumes |= {name: resume.in_buckets(known.bucket_ms, self.settings.bucket_ms) for name, resume in known.sources.items() if name in sources}
-        since = 0 if known is None else known.blocks
-        for value in await self.logs.tail("blocks", since):
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, IngestWork]:
+        """Begin where the commits and the log of blocks say that the last owners left off."""
+        bounds, committed = await asyncio.gather(self.logs.bounds(partitions), self.logs.committed(partitions))
+        places = {each: self._place(each, bounds[each], committed.get(each)) for each in partitions}
+        by_source = {(name, each.partition): place for each, place in places.items() for name in place.resumes}
+        for sent in await self.logs.tail("blocks", min(place.blocks for place in places.values())):
             try:
-                record = self.codec.decode(value)
+                record = self.codec.decode(sent.value)
             except WireError:
                 # Detect reads the same log, and puts it away.
                 continue
-            if isinstance(record, Block) and record.partition == partition.partition and record.source in resumes:
-                resumes[record.source] = resumes[record.source].heard(record)
-        if not kept:
-            resumes = {name: resume.restarted(bounds.first) for name, resume in resumes.items()}
-        return IngestWork(self, partition, resumes, bounds, blocks=since)
+            if isinstance(record, Block) and (place := by_source.get((record.source, record.partition))) is not None and sent.offset >= place.blocks:
+                place.resumes[record.source] = place.resumes[record.source].heard(record)
+        return {each: IngestWork(self, each, place.restarted(), place.bounds, blocks=place.blocks) for each, place in places.items()}
+
+    def _place(self, partition: TopicPartition, bounds: Bounds, committed: tuple[int, str] | None) -> _Place:
+        """Where the commit says that the last owner stood."""
+        sources = self.sources[partition.topic]
+        known = None if committed is None else _metadata(committed[1], partition)
+        within = committed is not None and bounds.first <= committed[0] <= bounds.end
+        if committed is not None and not within:
+            log.error("records_are_gone", topic=partition.topic, partition=partition.partition, committed=committed[0], first=bounds.first, end=bounds.end)
+        resumes = dict.fromkeys(sources, Resume(offset=bounds.first))
+        if known is not None:
+            resumes |= {name: resume.in_buckets(known.bucket_ms, self.settings.bucket_ms) for name, resume in known.sources.items() if name in sources}
+        return _Place(bounds, 0 if known is None else known.blocks, resumes, kept=known is not None and within)
 
 
 class IngestWork:
@@ -106,8 +136,11 @@ class IngestWork:
         self._counted_ms = self._looked_ms = NEVER_MS
         #: When something last came, or the partition was taken.
         self._came_ms: int | None = None
+        #: How long it has been waited for in vain since, as far as the reader did wait.
+        self._vain_ms = 0
         self._said: set[Partitions | Vacant] = set()
         self._to_commit = False
+        self._patience_ms = max(LOOK_MS, min(works.settings.sources[name].idle_ms for name in self.stages) // LOOKS)
 
     @property
     def counts(self) -> dict[str, IngestCounts]:
@@ -116,7 +149,7 @@ class IngestWork:
 
     def feed(self, records: Sequence[ConsumerRecord], now_ms: int) -> list[Outgoing]:
         """Count a batch of records."""
-        self._came_ms = now_ms
+        self._came_ms, self._vain_ms = now_ms, 0
         marks: list[BlockRecord] = []
         letters: list[Outgoing] = []
         offsets = np.fromiter((record.offset for record in records), dtype=np.int64, count=len(records))
@@ -148,10 +181,12 @@ class IngestWork:
                 if stage.frontier is None:
                     out += self._say(Partitions(source=name, count=self.partition.partition + 1, exact=False))
                     out += self._say(Vacant(source=name, partition=self.partition.partition, vacant=True))
-        if now_ms - self._looked_ms >= LOOK_MS:
+        if self._came_ms is None:
+            self._came_ms = now_ms
+        if (since_ms := now_ms - self._looked_ms) >= LOOK_MS:
+            if self._came_ms < now_ms:
+                self._vain_ms += min(since_ms, now_ms - self._came_ms, self._patience_ms)
             self._looked_ms = now_ms
-            if self._came_ms is None:
-                self._came_ms = now_ms
             out += await self._still(now_ms)
         return [self._outgoing(each) for each in out] or None
 
@@ -190,12 +225,15 @@ class IngestWork:
         if not idle and not slow:
             return []
         at_end = await self.works.logs.at_end(self.partition, self.offset)
-        if not idle and not at_end:
+        if not at_end:
+            # There is more: while it comes, however slowly, or its turn has not come, the others have to wait for it.
+            slow, idle = [], [each for each in idle if self._vain_ms >= self.works.settings.sources[each[0].source].idle_ms]
+        if not idle and not slow:
             return []
         # Only a member of the group may say that nothing came: a commit is refused to anyone else.
         await self._commit()
         blocks = [stage.silence(frontier) if at_end else stage.unread(frontier) for stage, frontier in idle]
-        blocks += [stage.clocked(frontier) for stage, frontier in slow if at_end]
+        blocks += [stage.clocked(frontier) for stage, frontier in slow]
         return [block for block in blocks if block is not None]
 
     def _move(self, stage: Ingest, clock: int | None) -> list[tuple[Ingest, int]]:

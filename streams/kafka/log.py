@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiokafka.errors as theirs
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
@@ -23,6 +23,8 @@ __all__ = ["KafkaLogs"]
 NO_MEMBER = (theirs.CommitFailedError, theirs.IllegalGenerationError, theirs.UnknownMemberIdError, theirs.RebalanceInProgressError, theirs.IllegalStateError)
 #: A read of a log's tail ends when nothing came for so long.
 STILL_MS = 10_000
+#: A partition whose leader is away keeps nobody waiting longer, in seconds: the other partitions are not read meanwhile.
+END_S = 2.0
 
 
 class KafkaLogs:
@@ -64,10 +66,10 @@ class KafkaLogs:
             sent = [await self._producer.send(topic, value=each.value, key=each.key, headers=list(each.headers)) for each in records]
             await asyncio.gather(*sent)
 
-    async def tail(self, topic: str, since: int) -> list[bytes]:
+    async def tail(self, topic: str, since: int) -> list[ConsumerRecord]:
         """Read one of our topics from an offset to its present end; see `Logs`."""
         partition = TopicPartition(f"{self._access.kafka.prefix}.{topic}", 0)
-        found: list[bytes] = []
+        found: list[ConsumerRecord] = []
         async with self._access.started(self._access.consumer(auto_offset_reset="earliest")) as consumer:
             consumer.assign([partition])
             first, end = (await consumer.beginning_offsets([partition]))[partition], (await consumer.end_offsets([partition]))[partition]
@@ -76,20 +78,20 @@ class KafkaLogs:
                 batches = await consumer.getmany(timeout_ms=STILL_MS)
                 if not batches:
                     raise explained(theirs.RequestTimedOutError(), f"topic {partition.topic}")
-                found += [record.value for record in batches[partition] if record.value is not None and record.offset < end]
+                found += [record for record in batches[partition] if record.value is not None and record.offset < end]
         return found
 
-    async def bounds(self, partition: TopicPartition) -> Bounds:
-        """Ask where a partition begins and ends now; see `Logs`."""
-        async with _told(f"topic {partition.topic}"):
-            first = await self._consumer.beginning_offsets([partition])
-            end = await self._consumer.end_offsets([partition])
-            return Bounds(first[partition], end[partition])
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """Ask where partitions begin and end now; see `Logs`."""
+        async with _told(f"topics {', '.join(sorted({each.topic for each in partitions}))}"):
+            first = await self._consumer.beginning_offsets(partitions)
+            end = await self._consumer.end_offsets(partitions)
+            return {each: Bounds(first[each], end[each]) for each in partitions}
 
     async def at_end(self, partition: TopicPartition, offset: int) -> bool:
         """Ask whether nothing more is to be read; see `Logs`."""
         try:
-            end: int = (await self._consumer.end_offsets([partition]))[partition]
+            end: int = (await asyncio.wait_for(self._consumer.end_offsets([partition]), END_S))[partition]
             # Marks of transactions are passed over without a record.
             position: int = await self._consumer.position(partition)
             return max(offset, position) >= end
@@ -102,12 +104,11 @@ class KafkaLogs:
             # The consumer asks the brokers again every few seconds (`metadata_max_age_ms`), since it has to see new partitions itself.
             return len(self._consumer.partitions_for_topic(topic) or ())
 
-    async def committed(self, partition: TopicPartition) -> tuple[int, str] | None:
-        """Ask what was committed of a partition, with its metadata, which the consumer's own `committed` drops; see `Logs`."""
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
+        """Ask what was committed of partitions, with its metadata, which the consumer's own `committed` drops; see `Logs`."""
         async with _told(f"group {self._group}"):
-            found = await self._admin.list_consumer_group_offsets(self._group, partitions=[partition])
-            known: Any = found.get(partition)
-            return None if known is None or known.offset < 0 else (known.offset, known.metadata)
+            found: dict[TopicPartition, Any] = await self._admin.list_consumer_group_offsets(self._group, partitions=list(partitions))
+            return {each: (known.offset, known.metadata) for each, known in found.items() if known.offset >= 0}
 
     async def commit(self, partition: TopicPartition, offset: int, metadata: str) -> None:
         """Commit as a member of the group; see `Logs`."""

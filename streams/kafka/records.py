@@ -1,10 +1,10 @@
 """What goes to a topic of ours, and what ingest and detect need of the logs, whoever keeps them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 __all__ = ["Bounds", "Logs", "Outgoing", "Topic"]
 
@@ -53,11 +53,11 @@ class Logs(Protocol):
             The offset behind the last one.
         """
 
-    async def tail(self, topic: Topic, since: int) -> list[bytes]:
-        """Read one of our topics from an offset (0: its beginning) to its present end."""
+    async def tail(self, topic: Topic, since: int) -> list[ConsumerRecord]:
+        """Read one of our topics from an offset (0: its beginning) to its present end; what has no value is left out."""
 
-    async def bounds(self, partition: TopicPartition) -> Bounds:
-        """Ask where a partition begins and ends now."""
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """Ask where partitions begin and end now."""
 
     async def at_end(self, partition: TopicPartition, offset: int) -> bool:
         """Ask whether a partition that was read up to an offset has nothing more to read; false also if the broker cannot say."""
@@ -65,8 +65,8 @@ class Logs(Protocol):
     async def count(self, topic: str) -> int:
         """Ask how many partitions a topic has now."""
 
-    async def committed(self, partition: TopicPartition) -> tuple[int, str] | None:
-        """Ask what was committed of a partition, with its metadata."""
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
+        """Ask what was committed of partitions, with its metadata; those of which nothing was are left out."""
 
     async def commit(self, partition: TopicPartition, offset: int, metadata: str) -> None:
         """Commit, as a member of the group to whom the partition belongs."""

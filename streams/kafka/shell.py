@@ -62,17 +62,17 @@ class Work(Protocol[Out]):
         """Make what came out durable."""
 
     async def rest(self, now_ms: int) -> Out | None:
-        """Give what is to be written though no record came; called once a cycle."""
+        """Give what is to be written though no record came; called in each cycle in which the partition was read, also in vain."""
 
     async def acknowledge(self, now_ms: int, *, last: bool) -> None:
         """Say how far it has come, if it is time to; `last`: the partition is given away, so it is."""
 
 
 class Works(Protocol[Out]):
-    """Makes the work of a partition that was assigned, as it stood when it was last kept."""
+    """Makes the works of partitions that were assigned, as they stood when they were last kept."""
 
-    async def open(self, partition: TopicPartition) -> Work[Out]:
-        """Restore it, or begin anew."""
+    async def open(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Work[Out]]:
+        """Restore them, or begin anew: all together, since others wait until the last one is there."""
 
 
 class Shell(Generic[Out]):
@@ -115,8 +115,11 @@ class Shell(Generic[Out]):
         self._on_cycle = on_cycle
         self._open: dict[TopicPartition, Work[Out]] = {}
         self._wanted: set[TopicPartition] = set()
+        #: Partitions whose turn did not come, for the last batch was full before.
+        self._waiting: set[TopicPartition] = set()
         self._between = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._taken = asyncio.Event()
         self._over = asyncio.Event()
 
     @property
@@ -132,6 +135,7 @@ class Shell(Generic[Out]):
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take partitions; they are restored before the next batch is read."""
         self._wanted |= set(partitions)
+        self._taken.set()
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Give partitions away, once the cycle under way is over: what was written is acknowledged."""
@@ -160,7 +164,7 @@ class Shell(Generic[Out]):
                 # Not under the lock: it gives nothing before a rebalance is over, which waits for the lock.
                 batches = await self._read()
                 async with self._between:
-                    await self._cycle(batches)
+                    await self._cycle(batches, self._served(batches))
             await self.revoked(list(self._open))
         finally:
             self._over.set()
@@ -171,26 +175,41 @@ class Shell(Generic[Out]):
         await self._over.wait()
 
     async def _read(self) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
-        """Give a batch; empty as soon as it is to stop, for others wait for the partitions."""
-        reading = asyncio.ensure_future(self._reader.getmany(timeout_ms=WAIT_MS, max_records=self._most_records))
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        """Give a batch; empty as soon as it is to stop, for others wait for the partitions, or as partitions came that are to be restored."""
+        # aiokafka gives out a partition's whole buffer before it looks at the next one's: who had no turn has the next one.
+        turn = sorted(self._waiting & self._open.keys())
+        reading = asyncio.ensure_future(self._reader.getmany(*turn, timeout_ms=0 if turn else WAIT_MS, max_records=self._most_records))
+        stopping, taken = asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(self._taken.wait())
         try:
-            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([reading, stopping, taken], return_when=asyncio.FIRST_COMPLETED)
             return await reading if reading.done() else {}
         finally:
-            for each in (reading, stopping):
+            for each in (reading, stopping, taken):
                 each.cancel()
 
-    async def _restore(self) -> None:
-        for partition in sorted(self._wanted):
-            work = await self._insist(partition, self._works.open, partition)
-            self._wanted.discard(partition)
-            if work is not None:
-                self._open[partition] = work
-                self._reader.seek(partition, work.offset)
-                log.info("partition_restored", topic=partition.topic, partition=partition.partition, offset=work.offset)
+    def _served(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> Collection[TopicPartition]:
+        """Tell which partitions were read, also those in vain; the others have the next turn."""
+        asked = (self._waiting & self._open.keys()) or set(self._open)
+        full = sum(map(len, batches.values())) >= self._most_records
+        self._waiting = asked - batches.keys() if full else set()
+        return asked - self._waiting
 
-    async def _cycle(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+    async def _restore(self) -> None:
+        self._taken.clear()
+        if not (wanted := sorted(self._wanted)):
+            return
+        opened = await self._insist(wanted, self._works.open, wanted)
+        if opened is None:
+            # What is still ours is tried once more.
+            self._wanted &= set(self._reader.assignment())
+            return
+        self._wanted.difference_update(wanted)
+        for partition, work in opened.items():
+            self._open[partition] = work
+            self._reader.seek(partition, work.offset)
+            log.info("partition_restored", topic=partition.topic, partition=partition.partition, offset=work.offset)
+
+    async def _cycle(self, batches: Mapping[TopicPartition, Sequence[ConsumerRecord]], served: Collection[TopicPartition]) -> None:
         now_ms = self._now_ms()
         for partition, records in sorted(batches.items()):
             work = self._open.get(partition)
@@ -199,33 +218,34 @@ class Shell(Generic[Out]):
             # Some may have been fetched before the seek.
             new = records if records[0].offset >= work.offset else [record for record in records if record.offset >= work.offset]
             if new:
-                await self._insist(partition, work.write, await self._aside(work.feed, new, now_ms))
-        for partition, work in list(self._open.items()):
-            out = await self._insist(partition, work.rest, now_ms)
+                await self._insist([partition], work.write, await self._aside(work.feed, new, now_ms))
+        for partition, work in [(partition, work) for partition, work in self._open.items() if partition in served]:
+            out = await self._insist([partition], work.rest, now_ms)
             if out is not None:
-                await self._insist(partition, work.write, out)
+                await self._insist([partition], work.write, out)
         for partition, work in list(self._open.items()):
-            await self._insist(partition, _acknowledge, work, self._now_ms())
+            await self._insist([partition], _acknowledge, work, self._now_ms())
         if self._on_cycle is not None:
             self._on_cycle(self._open)
 
-    async def _insist(self, partition: TopicPartition, what: Callable[[Unpack[Given]], Awaitable[Got]], *given: *Given) -> Got | None:
-        """Do something that may fail for a while; None when the partition was lost."""
+    async def _insist(self, partitions: Sequence[TopicPartition], what: Callable[[Unpack[Given]], Awaitable[Got]], *given: *Given) -> Got | None:
+        """Do something that may fail for a while; None when the partitions were lost, one of them at least."""
         wait_s = FIRST_WAIT_S
         while True:
             try:
                 return await what(*given)
             except LostError as error:
-                log.warning("partition_lost", **_place(partition, self._open.pop(partition, None)), error=str(error))
-                self._wanted.discard(partition)
+                for partition in partitions:
+                    log.warning("partition_lost", **_place(partition, self._open.pop(partition, None)), error=str(error))
+                self._wanted.difference_update(partitions)
                 return None
             except RollguardError as error:
                 if not getattr(error, "recoverable", False) or self._stopping.is_set():
                     raise
-                log.warning("trying_again", **_place(partition, self._open.get(partition)), wait_s=wait_s, error=str(error))
+                log.warning("trying_again", **_place(partitions[0], self._open.get(partitions[0])), wait_s=wait_s, error=str(error))
                 await self._sleep(wait_s)
                 wait_s = min(2 * wait_s, LAST_WAIT_S)
-                if partition not in self._reader.assignment():
+                if not set(partitions) <= set(self._reader.assignment()):
                     return None
 
 

@@ -129,6 +129,8 @@ class Service(AbstractContextManager["Service"]):
     has_topics: bool = False
     #: What its changes say besides their topic.
     changes: str = ""
+    #: What else its `kafka` says, as `, key: value`.
+    kafka: str = ""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -268,7 +270,7 @@ class Service(AbstractContextManager["Service"]):
 
     def _text(self, port: int) -> str:
         return f"""
-kafka: {{bootstrap_servers: "{self.broker.bootstrap}", prefix: {self.names.prefix}, group: {self.names.group}}}
+kafka: {{bootstrap_servers: "{self.broker.bootstrap}", prefix: {self.names.prefix}, group: {self.names.group}{self.kafka}}}
 store: {{url: "{self.store}", snapshot: 2s}}
 http: {{port: {port}}}
 sources:

@@ -81,13 +81,13 @@ class SimulatedLogs:
         self.cluster.call()
         return behind
 
-    async def tail(self, topic: str, since: int) -> list[bytes]:
+    async def tail(self, topic: str, since: int) -> list[ConsumerRecord]:
         self.cluster.call()
-        return [value for _, value in self.cluster.values(topic)[since:]]
+        return self.cluster.logs[TopicPartition(f"{self.cluster.prefix}.{topic}", 0)][since:]
 
-    async def bounds(self, partition: TopicPartition) -> Bounds:
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
         self.cluster.call()
-        return Bounds(0, len(self.cluster.logs[partition]))
+        return {each: Bounds(0, len(self.cluster.logs[each])) for each in partitions}
 
     async def at_end(self, partition: TopicPartition, offset: int) -> bool:
         self.cluster.call()
@@ -97,9 +97,9 @@ class SimulatedLogs:
         self.cluster.call()
         return sum(each.topic == topic for each in self.cluster.logs)
 
-    async def committed(self, partition: TopicPartition) -> tuple[int, str] | None:
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, str]]:
         self.cluster.call()
-        return self.cluster.commits.get((self.group, partition))
+        return {each: self.cluster.commits[self.group, each] for each in partitions if (self.group, each) in self.cluster.commits}
 
     async def commit(self, partition: TopicPartition, offset: int, metadata: str) -> None:
         self.cluster.call()
@@ -169,11 +169,13 @@ class SimulatedReader:
         self.done = asyncio.Event()
 
     async def getmany(self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None) -> dict[TopicPartition, list[ConsumerRecord]]:
-        del partitions, timeout_ms, max_records
+        del timeout_ms, max_records
         self.cluster.call()
         self.cluster.pass_time(STEP_MS)
         found: dict[TopicPartition, list[ConsumerRecord]] = {}
         for partition in sorted(self.partitions):
+            if partitions and partition not in partitions:
+                continue
             at = self.positions[partition]
             records = self.cluster.logs[partition][at : at + self.most]
             if records:
@@ -193,12 +195,12 @@ class SimulatedReader:
         return self.partitions
 
 
-def run(cluster: Cluster, reader: SimulatedReader, works: Works[Any], *, dies_at: int | None = None) -> bool:
+def run(cluster: Cluster, reader: SimulatedReader, works: Works[Any], *, dies_at: int | None = None, most_records: int = 20_000) -> bool:
     """Run a process until all is done; False: it died."""
     cluster.calls, cluster.dies_at = 0, dies_at
 
     async def whole() -> bool:
-        shell = Shell(reader, works, now_ms=lambda: cluster.now_ms, sleep=_no_sleep, aside=_here)
+        shell = Shell(reader, works, now_ms=lambda: cluster.now_ms, most_records=most_records, sleep=_no_sleep, aside=_here)
         shell.assigned(reader.partitions)
         running = asyncio.create_task(_ended(shell))
         finished = asyncio.create_task(reader.done.wait())

@@ -26,7 +26,7 @@ def record(offset: int, value: bytes | None) -> ConsumerRecord:
 def fed(values: list[bytes | None]) -> tuple[int, list[Outgoing], int]:
     """Feed one batch: events kept, what came out, calls made of the world."""
     cluster = Cluster("rollguard", {"orders": 1, "rollguard.blocks": 1, "rollguard.deadletter": 1}, START_MS)
-    work = asyncio.run(IngestWorks(SETTINGS, SimulatedLogs(cluster, "rollguard.ingest")).open(PLACE))
+    work = asyncio.run(IngestWorks(SETTINGS, SimulatedLogs(cluster, "rollguard.ingest")).open([PLACE]))[PLACE]
     before = cluster.calls
     out = work.feed([record(offset, value) for offset, value in enumerate(values)], START_MS)
     return work.counts["orders"].kept, out, cluster.calls - before

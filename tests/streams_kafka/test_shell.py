@@ -54,9 +54,10 @@ class World:
     def assignment(self) -> Collection[TopicPartition]:
         return self.positions
 
-    async def open(self, partition: TopicPartition) -> Work:
-        self.done("open", partition)
-        return Work(self, partition)
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Work]:
+        for partition in partitions:
+            self.done("open", partition)
+        return {partition: Work(self, partition) for partition in partitions}
 
     def done(self, what: str, partition: TopicPartition, *more: Any) -> None:
         assert not self.closed, what
@@ -199,3 +200,70 @@ def test_what_was_fetched_before_the_seek_is_not_fed_again() -> None:
     run(world, lambda: len(writes(world)) >= 2)
     assert world.did[:3] == [("open", 0), ("open", 1), ("read",)]
     assert writes(world)[0] == ("write", 0, 13)
+
+
+class Full(World):
+    """A consumer that gives out all it has of one partition before it looks at the other one's, as aiokafka's does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rested: list[int] = []
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        await asyncio.sleep(0)
+        self.did.append(("read",))
+        # A look at who had no turn waits for nothing: there may be nothing of theirs.
+        assert timeout_ms == 0 or not partitions
+        place, n = (partitions or (ONE,))[0], max_records or 0
+        at = self.positions[place]
+        self.positions[place] = at + n
+        return {place: records(place, at, n)}
+
+    async def open(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Work]:
+        return {partition: Noting(self, partition) for partition in partitions}
+
+
+class Noting(Work):
+    """A work that notes when it rests."""
+
+    async def rest(self, now_ms: int) -> int | None:
+        assert isinstance(self.world, Full)
+        self.world.rested.append(self.partition.partition)
+        return await super().rest(now_ms)
+
+
+def test_a_partition_whose_turn_did_not_come_has_the_next_one_and_does_not_rest_before() -> None:
+    world = Full()
+    run(world, lambda: len(writes(world)) >= 6)
+    assert [each[1] for each in writes(world)][:6] == [0, 1, 0, 1, 0, 1]
+    assert world.rested[:6] == [0, 1, 0, 1, 0, 1]
+
+
+class Quiet(World):
+    """A consumer to which nothing comes: a read waits for ever."""
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        del partitions, timeout_ms, max_records
+        self.did.append(("read",))
+        await asyncio.Event().wait()
+        return {}
+
+
+def test_partitions_that_come_while_a_read_waits_are_restored_at_once() -> None:
+    world = Quiet()
+
+    async def whole() -> None:
+        shell: Shell[int] = Shell(world, world, now_ms=lambda: 0, sleep=world.sleep, aside=_here)
+        running = asyncio.create_task(shell.run())
+        await comes_true(lambda: ("read",) in world.did)
+        shell.assigned([ONE, OTHER])
+        await comes_true(lambda: shell.open.keys() == {ONE, OTHER})
+        await shell.stop()
+        await running
+
+    asyncio.run(whole())
+    assert world.did[:3] == [("read",), ("open", 0), ("open", 1)]
