@@ -342,7 +342,7 @@ class RateBank(Bank):
         rate, scatter = self.rate.astype(np.float64), self.scatter.astype(np.float64)
         if not self.odds and (self.factors < 1.0).all():
             # Where only a fall hurts, what a surge brought on top is not missed when it is gone.
-            rate /= self.baseline.surge()
+            rate /= self.baseline.sale()
         expected = exposure * rate
         noise = scatter * (1.0 + rate) if self.odds else scatter
         return Accounts(observed, expected, expected * noise, self.error.astype(np.float64))

@@ -220,17 +220,24 @@ class RateBaseline:
         return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
     def surge(self) -> Singles:
-        """(n_series,) how far the level stands above that of the last days, as a factor >= 1; what a weekend may bring is none.
+        """(n_series,) how far the level stands above that of the last days, as a factor >= 1.
 
         A sale that ends takes the counts back to where they came from, which is no loss; nothing but the calendar could tell it
         from one that exactly undoes the surge.
         """
         level, usual = self._level(), self.columns["usual"]
+        if self.days < USUAL_DAYS:
+            # What is usual is not known yet: the profile still takes an afternoon for a surge.
+            return np.ones_like(level)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where((usual > 0.0) & (level > usual), level / usual, np.float32(1.0)).astype(np.float32)
+            return np.where((usual > 0.0) & (level > usual), level / usual, np.float32(1.0)).astype(np.float32)
+
+    def sale(self) -> Singles:
+        """(n_series,) the part of `surge` that is not what a busy day may bring: of that, nothing is missed when it is gone."""
+        surge = self.surge()
         # From one bound to the other as a line, so that no epoch makes a leap.
         steep = np.float32((SURELY_SURGE - 1.0) / (SURELY_SURGE - 1.0 - ORDINARY))
-        return np.clip(np.float32(1.0) + steep * (ratio - np.float32(1.0 + ORDINARY)), np.float32(1.0), ratio)
+        return np.clip(np.float32(1.0) + steep * (surge - np.float32(1.0 + ORDINARY)), np.float32(1.0), surge)
 
     def scatter(self) -> Singles:
         """(n_series,) variance of epoch sums relative to Poisson, >= 1."""

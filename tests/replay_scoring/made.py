@@ -79,7 +79,8 @@ def some_labels(draw: st.DrawFn) -> list[Label]:
                 rollback=culprit is not None and draw(st.booleans()),
                 is_gap=culprit is None and draw(st.booleans()),
                 oracle_s=draw(st.one_of(st.none(), st.floats(30, 1800))),
-                lost_orders=draw(st.one_of(st.none(), st.floats(1, 1e6))),
+                # In tenths, as a bill is told.
+                lost_orders=draw(st.one_of(st.none(), st.integers(10, 10_000_000).map(lambda tenths: tenths / 10))),
             )
         )
     return labels
