@@ -15,6 +15,7 @@ from rich.text import Text
 from sqlalchemy.engine import URL, make_url
 
 from rollguard.cli.findings import Finding, State, kafka_to_mend, to_mend
+from rollguard.cli.intake_findings import clusters_tried, intake_found
 from rollguard.cli.places import Places
 from rollguard.cli.responder_findings import responders_found, responders_tried
 from rollguard.cli.topic_findings import own_findings, topic_findings
@@ -84,6 +85,10 @@ async def findings(settings: Settings, places: Places) -> AsyncIterator[Finding]
             yield each
     yield await asyncio.to_thread(database_found, settings.store, places)
     yield port_found(settings.http, places)
+    for each in intake_found(settings, places):
+        yield each
+    for each in await clusters_tried(settings, places):
+        yield each
     for each in responders_found(settings, places):
         yield each
     for each in await responders_tried(settings, places):

@@ -59,6 +59,11 @@ async def topic_findings(settings: Settings, access: Access, topics: Topics, pla
                 found += source_findings(settings, source, records, now_ms, places)
             if name == settings.changes.topic:
                 found += change_findings(settings, records, places)
+    changes = settings.changes.topic
+    # Also of a topic that may not even be looked at: reading it and writing it are two permissions, and both are told at once.
+    is_there = not seen[changes].leaderless if changes in seen else not refused[changes].recoverable
+    if settings.changes.is_written and is_there and (denied := await topics.may_write(changes)) is not None:
+        found.append(to_mend("kafka", denied, places.of("changes", "topic")))
     return [*found, *_shared(settings, places)]
 
 

@@ -4,6 +4,7 @@ from rollguard.config.document import Node, parse
 from rollguard.config.durations import format_duration, parse_duration
 from rollguard.config.errors import ConfigError, Mistake, RollguardError, near_match, printable
 from rollguard.config.hashes import metric_hash, settings_hash
+from rollguard.config.intake import ArgoKey, Cluster, GithubKey, Intake, Key, Mapped, Rate
 from rollguard.config.layers import Layer, default_text, load, load_layers, read_layer
 from rollguard.config.model import (
     Accept,
@@ -38,22 +39,28 @@ from rollguard.config.values import Kind, Worse
 
 __all__ = [
     "Accept",
+    "ArgoKey",
     "Baseline",
     "Blind",
     "Budget",
     "Calibration",
     "Changes",
+    "Cluster",
     "ConfigError",
     "Epoch",
     "FieldPath",
     "Gate",
+    "GithubKey",
     "Heartbeat",
     "Http",
+    "Intake",
     "Kafka",
+    "Key",
     "Kind",
     "Labels",
     "Layer",
     "Logs",
+    "Mapped",
     "Metric",
     "Mistake",
     "Mode",
@@ -65,6 +72,7 @@ __all__ = [
     "Place",
     "Planned",
     "Policy",
+    "Rate",
     "Respond",
     "RollguardError",
     "Service",

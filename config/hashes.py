@@ -11,9 +11,9 @@ def settings_hash(settings: Settings) -> str:
     """Hash all that settings mean.
 
     The order of keys, comments, ways of writing (60s, 1m) and layers make no difference; neither does where things are (`kafka`, `store`,
-    `http`), how long what is over is kept (`retention`), what the worker says of itself (`logs`, `blind`), what changes are signed with, an accepted level,
-    which acts at its own moment and changes nothing before it, nor what is done about an incident (`mode`, `services`, `calibration`, `policy`,
-    `respond`), which holds from the next decision on.
+    `http`), how long what is over is kept (`retention`), what the worker says of itself (`logs`, `blind`), by what ways changes come and what they are
+    signed with, an accepted level, which acts at its own moment and changes nothing before it, nor what is done about an incident (`mode`, `services`,
+    `calibration`, `policy`, `respond`), which holds from the next decision on.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def settings_hash(settings: Settings) -> str:
         32 hexadecimal digits.
     """
     elsewhere = dict.fromkeys(("kafka", "store", "retention", "http", "logs", "blind", "accept", "mode", "services", "calibration", "policy", "respond"), True)
-    return _hash(settings.model_dump(mode="json", exclude={**elsewhere, "changes": {"secret"}}))
+    return _hash(settings.model_dump(mode="json", exclude={**elsewhere, "changes": {"secret", "http", "kubernetes"}}))
 
 
 def metric_hash(settings: Settings, metric_name: str) -> str:

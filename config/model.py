@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
 from rollguard.config.errors import near_match, shown
+from rollguard.config.intake import Cluster, Intake
 from rollguard.config.paths import EXPECTED as A_PATH
 from rollguard.config.paths import wrong_path
 from rollguard.config.response import Respond
@@ -216,6 +217,15 @@ class Changes(Section):
     """What each record is signed with, whsec_…; one that is not is refused. None: whoever may write the topic is believed."""
     quiet_ms: LongSpan | None = Field(default=None, alias="quiet")
     """After so long without a change the feed counts as broken, in milliseconds; None: it may be quiet for ever."""
+    http: Intake = Intake()
+    """Webhooks that are written to the topic."""
+    kubernetes: dict[Name, Cluster] = {}
+    """Clusters whose Deployments are watched, by name; what changes there is written to the topic."""
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the worker itself writes the topic, for those who tell it of changes."""
+        return self.http.is_on or bool(self.kubernetes)
 
 
 class Service(Section):

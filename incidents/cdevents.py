@@ -11,11 +11,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from rollguard.incidents.changes import ChangeRecord, ChangeRefusedError, sightings_of, time_ms
-from rollguard.incidents.changes import sightings as record_sightings
+from rollguard.incidents.changes import ChangeRecord, ChangeRefusedError, read_record, sightings_of, time_ms
 from rollguard.incidents.records import ChangeSeen
 
-__all__ = ["change_sightings", "sightings"]
+__all__ = ["change_record", "change_sightings", "sightings"]
 
 CDEVENTS = "dev.cdevents."
 #: What changes what customers may feel; runs, builds, tests, tickets and the rest do not.
@@ -122,7 +121,19 @@ def sightings(line: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
 
 
 def change_sightings(value: bytes, headers: Sequence[tuple[str, bytes]] = (), *, environment: str) -> tuple[ChangeSeen, ...]:
-    """Sightings in one record of a topic of changes.
+    """Sightings in one record of a topic of changes; see `change_record`.
+
+    Raises
+    ------
+    ChangeRefusedError
+        As for `sightings`.
+    """
+    record = change_record(value, headers, environment=environment)
+    return () if record is None else sightings_of(record, environment=environment)
+
+
+def change_record(value: bytes, headers: Sequence[tuple[str, bytes]] = (), *, environment: str) -> ChangeRecord | None:
+    """Read one record of a topic of changes in our own form.
 
     Parameters
     ----------
@@ -135,8 +146,8 @@ def change_sightings(value: bytes, headers: Sequence[tuple[str, bytes]] = (), *,
 
     Returns
     -------
-    tuple of ChangeSeen
-        In order of `seen_ms`.
+    ChangeRecord or None
+        None: an event that changes nothing. It may be of another environment; its times have not been read.
 
     Raises
     ------
@@ -164,7 +175,7 @@ def change_sightings(value: bytes, headers: Sequence[tuple[str, bytes]] = (), *,
             return _of_envelope(value, environment=environment)
         if probe.context and probe.subject:
             return _of_event(value, None, environment=environment)
-    return record_sightings(value, environment=environment)
+    return read_record(value)
 
 
 def _header(given: Mapping[str, bytes], name: str) -> str:
@@ -183,7 +194,7 @@ def _read(value: bytes | msgspec.Raw, kind: type[_T], what: str) -> _T:
         raise ChangeRefusedError(msg) from None
 
 
-def _of_envelope(value: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
+def _of_envelope(value: bytes, *, environment: str) -> ChangeRecord | None:
     envelope = _read(value, _Envelope, "CloudEvent")
     data = bytes(envelope.data) if envelope.data_base64 is None else envelope.data_base64
     if data == _NOTHING:
@@ -193,19 +204,21 @@ def _of_envelope(value: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
         return _of_event(data, envelope, environment=environment)
     # A CloudEvent of somebody's own: it may carry our schema.
     try:
-        return record_sightings(data, environment=environment)
+        record = read_record(data)
+        sightings_of(record, environment=environment)
     except ChangeRefusedError as error:
         msg = f"CloudEvent of type {envelope.type[:60]!r}, expected {CDEVENTS}service.deployed, say, or a change record in `data`: {error}"
         raise ChangeRefusedError(msg) from None
+    return record
 
 
-def _of_event(value: bytes, outside: _Envelope | None, *, environment: str) -> tuple[ChangeSeen, ...]:
-    """Sightings in a CDEvent; what its context leaves out the CloudEvent around it may say."""
+def _of_event(value: bytes, outside: _Envelope | None, *, environment: str) -> ChangeRecord | None:
+    """The change in a CDEvent; what its context leaves out the CloudEvent around it may say."""
     kind = _type_of(value) if outside is None else outside.type
     subject, _, predicate = kind.removeprefix(CDEVENTS).partition(".")
     predicate = predicate.partition(".")[0]
     if predicate not in {"service": SERVICE, "environment": ENVIRONMENT}.get(subject, ()):
-        return ()
+        return None
     event = _read(value, _Event, "CDEvent")
     context = event.context or _Context()
     time = context.timestamp or (outside.time if outside is not None else None)
@@ -234,11 +247,10 @@ def _of_event(value: bytes, outside: _Envelope | None, *, environment: str) -> t
         "finished_at": at_ms,
     }
     try:
-        record = msgspec.convert(fields | custom, ChangeRecord)
+        return msgspec.convert(fields | custom, ChangeRecord)
     except msgspec.ValidationError as error:
         msg = f"CDEvent: customData: {error}"
         raise ChangeRefusedError(msg) from None
-    return sightings_of(record, environment=environment)
 
 
 def _type_of(value: bytes) -> str:

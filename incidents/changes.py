@@ -11,7 +11,7 @@ import msgspec
 from rollguard.config import Labels, RollguardError
 from rollguard.incidents.records import ChangeKind, ChangeSeen, Rollback
 
-__all__ = ["Change", "ChangeBook", "ChangeRecord", "ChangeRefusedError", "Reach", "sightings", "sightings_of", "time_ms"]
+__all__ = ["Change", "ChangeBook", "ChangeRecord", "ChangeRefusedError", "Reach", "read_record", "sightings", "sightings_of", "time_ms"]
 
 ACTUAL_YEARS = (2000, 2100)
 #: From the least to the most that was said of AI.
@@ -89,11 +89,21 @@ def sightings(line: bytes, *, environment: str) -> tuple[ChangeSeen, ...]:
     ChangeRefusedError
         When the record cannot be read; says what was wrong.
     """
+    return sightings_of(read_record(line), environment=environment)
+
+
+def read_record(line: bytes) -> ChangeRecord:
+    """Read a change record of the case format; its times have not been read.
+
+    Raises
+    ------
+    ChangeRefusedError
+        When it is none; says what was wrong.
+    """
     try:
-        record = _DECODER.decode(line)
+        return _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ChangeRefusedError(str(error)) from None
-    return sightings_of(record, environment=environment)
 
 
 def sightings_of(record: ChangeRecord, *, environment: str) -> tuple[ChangeSeen, ...]:

@@ -73,6 +73,7 @@ async def call(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     params: Mapping[str, str] | None = None,
+    largest: int = LARGEST,
 ) -> HttpAnswer:
     """Send a request and read its answer, all of it within a time.
 
@@ -84,6 +85,8 @@ async def call(
         Also an answer that drips has to be there by then.
     body : bytes or None
     headers, params : mapping of str to str
+    largest : int
+        No more of an answer than this is read, in bytes.
 
     Raises
     ------
@@ -96,9 +99,9 @@ async def call(
             read = bytearray()
             async for chunk in answer.aiter_bytes():
                 read += chunk
-                if len(read) > LARGEST:
+                if len(read) > largest:
                     break
-            return HttpAnswer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, bytes(read[:LARGEST]))
+            return HttpAnswer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, bytes(read[:largest]))
 
     try:
         async with asyncio.timeout(within_ms / 1000):

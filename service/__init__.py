@@ -6,6 +6,7 @@ from rollguard.service.desk_work import DeskWork, DeskWorks
 from rollguard.service.detect_work import DetectStage, DetectWork, DetectWorks
 from rollguard.service.gating import ask_gate
 from rollguard.service.ingest_work import IngestWork, IngestWorks
+from rollguard.service.intake import channels_of
 from rollguard.service.logs import set_up_logs
 from rollguard.service.present import lateness_of
 from rollguard.service.refill import Backfilled, Plan, backfill, plan_backfill
@@ -28,6 +29,7 @@ __all__ = [
     "ask_gate",
     "backfill",
     "change_signer",
+    "channels_of",
     "checked_key",
     "cutoffs_of",
     "lateness_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 import uvicorn
@@ -18,6 +18,7 @@ from starlette.routing import Route
 from rollguard.config import Http, RollguardError
 from rollguard.incidents import GateAnswer, GateQuestion
 from rollguard.service.commands import CommandRefusedError
+from rollguard.service.intake import TurnedAwayError, body_of, turned_away
 from rollguard.service.pagerduty import SIGNATURE
 
 __all__ = ["HttpService", "routes", "serve"]
@@ -27,13 +28,15 @@ __all__ = ["HttpService", "routes", "serve"]
 _STATUS = {"pass": 200, "wait": 503, "block": 409}
 
 
-#: No longer body is read.
-LONGEST = 1_048_576
 Take = Callable[[str, bytes], Awaitable[None]]
 
 
 def routes(
-    registry: CollectorRegistry, troubles: Callable[[], dict[str, str]], gate: Callable[[GateQuestion], GateAnswer], pagerduty: Take | None = None
+    registry: CollectorRegistry,
+    troubles: Callable[[], dict[str, str]],
+    gate: Callable[[GateQuestion], GateAnswer],
+    pagerduty: Take | None = None,
+    more: Sequence[Route] = (),
 ) -> Starlette:
     """Make the routes.
 
@@ -46,6 +49,8 @@ def routes(
         Answers a pipeline; asks the database.
     pagerduty : callable, optional
         Takes the signature and the body of a webhook of PagerDuty's; raises a `RollguardError` of what is forged.
+    more : sequence of Route
+        By which changes come in.
     """
 
     async def metrics(request: Request) -> Response:  # noqa: ARG001 - what Starlette gives
@@ -72,10 +77,10 @@ def routes(
         return Response(msgspec.json.encode(found), status_code=_STATUS[found.answer], media_type="application/json", headers=headers)
 
     async def told(request: Request) -> Response:
-        if int(request.headers.get("content-length") or LONGEST + 1) > LONGEST:
-            return JSONResponse({"error": f"Expected: a body of at most {LONGEST} bytes, with its length"}, status_code=413)
         try:
-            await take(request.headers.get(SIGNATURE, ""), await request.body())
+            await take(request.headers.get(SIGNATURE, ""), await body_of(request))
+        except TurnedAwayError as error:
+            return turned_away(error)
         except CommandRefusedError as error:
             return JSONResponse({"error": str(error)}, status_code=401)
         except RollguardError as error:
@@ -88,7 +93,7 @@ def routes(
     if pagerduty is not None:
         take = pagerduty
         found.append(Route("/pagerduty", told, methods=["POST"]))
-    return Starlette(routes=found)
+    return Starlette(routes=[*found, *more])
 
 
 class _Server(uvicorn.Server):

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -17,17 +17,16 @@ from prometheus_client import CollectorRegistry
 
 from rollguard.config import Settings
 from rollguard.service.changes import Keys, faust_app
-from rollguard.service.commands import CommandRefusedError, checked_key
+from rollguard.service.commands import checked_key
 from rollguard.service.desk_work import DeskWorks
 from rollguard.service.detect_work import DetectWorks
 from rollguard.service.gating import ask_gate
 from rollguard.service.gauges import Gauges
 from rollguard.service.http import HttpService, routes, serve
+from rollguard.service.incoming import Incoming
 from rollguard.service.ingest_work import IngestWorks
 from rollguard.service.metrics import Metrics
-from rollguard.service.pagerduty import acknowledged
 from rollguard.service.respond import RespondService, pagers_of, target_of
-from rollguard.service.signals import to_signals
 from rollguard.service.stages import StageService, now_ms
 from rollguard.service.stopping import Graceful, GracefulFaust
 from rollguard.service.sweeping import Sweeper
@@ -63,6 +62,7 @@ class _Appender(Service):
     def __init__(self, access: Access) -> None:
         self.access = access
         self.producer: Any = None
+        self._starts = asyncio.Lock()
         super().__init__()
 
     async def on_stop(self) -> None:
@@ -72,12 +72,22 @@ class _Appender(Service):
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         """Append to our topics."""
-        if self.producer is None:
-            producer = self.access.producer()
-            await self.access.start(producer)
-            self.producer = producer
+        logs = await self._logs()
         if records:
-            await KafkaLogs(self.access, None, self.producer, None, "").append(records)
+            await logs.append(records)
+
+    async def append_to(self, topic: str, records: Sequence[Outgoing]) -> None:
+        """Append to a topic that is not our own."""
+        await (await self._logs()).write(topic, records)
+
+    async def _logs(self) -> KafkaLogs:
+        # One producer, however many requests come before it has started.
+        async with self._starts:
+            if self.producer is None:
+                producer = self.access.producer()
+                await self.access.start(producer)
+                self.producer = producer
+        return KafkaLogs(self.access, None, self.producer, None, "")
 
 
 def tune_memory() -> None:
@@ -171,7 +181,7 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
     )
     metrics.registry.register(Gauges(settings, stages, watch, now_ms))
 
-    async def remembered(said: dict[str, str]) -> None:
+    async def remembered(said: Mapping[str, str]) -> None:
         """Remember that somebody wanted something they may not."""
         kind = "change.refused" if said["source"] == settings.changes.source else "command.refused"
         await asyncio.to_thread(store.append, [LedgerRow(at_ms=now_ms(), kind=kind, body=msgspec.json.encode(said))])
@@ -191,25 +201,17 @@ def run_worker(settings: Settings, parts: Collection[str] = tuple(Part)) -> None
             )
         )
     services += [Sweeper(settings, store, stage) for stage in stages if stage.name == "desk"]
+    incoming = Incoming(settings, store, registry=metrics.registry, append=appender.append, append_to=appender.append_to, remember=remembered)
+    if "changes" in parts:
+        services += incoming.watches()
     if settings.http.port:
 
         def troubles() -> dict[str, str]:
             leaving = {"worker": "it stops"} if worker.stopping else {}
             return {**leaving, **{stage.name: stage.trouble or "not connected yet" for stage in stages if not stage.ready}, **watch.troubles}
 
-        subscribed = {name: pager.webhook_secret for name, pager in settings.respond.pagers.items() if pager.webhook_secret is not None}
-        subscriptions = [find_secret(secret, f"respond.pagers.{name}.webhook_secret") for name, secret in subscribed.items()]
-
-        async def pagerduty(signature: str, body: bytes) -> None:
-            try:
-                command = acknowledged(subscriptions, signature, body)
-            except CommandRefusedError as error:
-                await remembered({"source": "pagerduty", "detail": str(error)})
-                raise
-            if command is not None:
-                await appender.append([to_signals(command)])
-
-        answers = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), pagerduty if subscriptions else None)
+        taking = incoming.routes() if "changes" in parts else []
+        answers = routes(metrics.registry, troubles, lambda asked: ask_gate(store, settings, asked, now_ms()), incoming.pagerduty(), taking)
         last.append(HttpService(settings.http, answers))
     log.info(
         "worker_starts",

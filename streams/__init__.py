@@ -6,6 +6,7 @@ from rollguard.streams.filler import Filler, Origin, Stretch
 from rollguard.streams.ingest import Ingest
 from rollguard.streams.measure import Measure, Part, measures
 from rollguard.streams.merge import Merger
+from rollguard.streams.paths import Expression, NotFoundError
 from rollguard.streams.records import Block, Closed, DeadLetter, IngestCounts, Ingested, Partitions, Resume, SnapshotError, Vacant, Why
 from rollguard.streams.refusal import Refusal
 from rollguard.streams.rows import Key
@@ -20,6 +21,7 @@ __all__ = [
     "DeadLetter",
     "Decoded",
     "Decoder",
+    "Expression",
     "Filler",
     "Ingest",
     "IngestCounts",
@@ -27,6 +29,7 @@ __all__ = [
     "Key",
     "Measure",
     "Merger",
+    "NotFoundError",
     "Origin",
     "Part",
     "Partitions",

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from rollguard.config import Target as TargetConfig
 from rollguard.responders.records import Target
 from rollguard.responders.targets.argo import ArgoRollouts
+from rollguard.responders.targets.cluster import image_version
 from rollguard.responders.targets.command import CommandTarget
-from rollguard.responders.targets.kubernetes import Kubernetes
+from rollguard.responders.targets.kubernetes import Kubernetes, rolled_out
 from rollguard.responders.targets.webhook import WebhookTarget
 
-__all__ = ["KINDS", "make_target"]
+__all__ = ["KINDS", "image_version", "make_target", "rolled_out"]
 
 #: Another kind is a module, a line here, and one in the config's `Target.kind`.
 KINDS: dict[str, Callable[[str, TargetConfig, Callable[[], str]], Target]] = {

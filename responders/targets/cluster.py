@@ -22,7 +22,7 @@ from rollguard.responders.http import HttpAnswer, HttpBrokenError, call, client,
 from rollguard.responders.mask import Mask
 from rollguard.responders.records import Confirmed, MovedError, Prepared, RefusedError, Step, UnknownError
 
-__all__ = ["Cluster", "Kept"]
+__all__ = ["Cluster", "Kept", "image_version"]
 
 #: A status is written all the time, which moves the object and not its template: so often the same is tried on what was read anew.
 TRIES = 5
@@ -117,8 +117,7 @@ class Cluster:
         image = next((each["image"] for each in containers if wanted is None or each.get("name") == wanted), None)
         if image is None:
             raise RefusedError(self.at(step), f"it has no container {wanted or ''}".rstrip() + ". Expected: `container` names one of its template")
-        name, _, digest = str(image).partition("@")
-        return digest or name.rpartition("/")[2].partition(":")[2] or "latest"
+        return image_version(str(image))
 
     async def prepare(self, step: Step, found: dict[str, Any], what: str) -> Prepared:
         """Find the template of the version to go back to among the ReplicaSets that are kept.
@@ -305,6 +304,18 @@ class Cluster:
     @staticmethod
     def _named(step: Step, text: str) -> str:
         return text.replace("{service}", step.service).replace("{region}", step.region or "")
+
+
+def image_version(image: str) -> str:
+    """The version that an image's name says: its digest, or its tag.
+
+    Examples
+    --------
+    >>> image_version("shop.example:5000/checkout:4.11.0"), image_version("checkout:4@sha256:0b31"), image_version("shop.example:5000/checkout")
+    ('4.11.0', 'sha256:0b31', 'latest')
+    """
+    name, _, digest = image.partition("@")
+    return digest or name.rpartition("/")[2].partition(":")[2] or "latest"
 
 
 def _within(found: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from rollguard.responders.records import Confirmed, Prepared, RefusedError, Step
 from rollguard.responders.targets.cluster import Cluster, Kept
 
-__all__ = ["Kubernetes"]
+__all__ = ["Kubernetes", "rolled_out"]
 
 
 class Kubernetes(Cluster):
@@ -31,11 +31,16 @@ class Kubernetes(Cluster):
     @staticmethod
     def progress(found: Mapping[str, Any]) -> Confirmed:
         """As `kubectl rollout status` reads it."""
-        status = found.get("status") or {}
-        if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
-            return "going"
-        if any(each.get("type") == "Progressing" and each.get("status") == "False" for each in status.get("conditions") or []):
-            return "failed"
-        wanted = found["spec"].get("replicas", 1)
-        counts = [status.get(name) or 0 for name in ("updatedReplicas", "replicas", "availableReplicas")]
-        return "live" if counts == [wanted] * 3 else "going"
+        return rolled_out(found)
+
+
+def rolled_out(found: Mapping[str, Any]) -> Confirmed:
+    """How far a Deployment has come, as `kubectl rollout status` reads it."""
+    status = found.get("status") or {}
+    if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
+        return "going"
+    if any(each.get("type") == "Progressing" and each.get("status") == "False" for each in status.get("conditions") or []):
+        return "failed"
+    wanted = found["spec"].get("replicas", 1)
+    counts = [status.get(name) or 0 for name in ("updatedReplicas", "replicas", "availableReplicas")]
+    return "live" if counts == [wanted] * 3 else "going"

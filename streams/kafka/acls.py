@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Literal
 
 import msgspec
@@ -68,7 +69,7 @@ def grants(settings: Settings, role: Role) -> tuple[Grant, ...]:
             return tuple(_read(settings))
         case "worker":
             return (
-                *_read(settings),
+                *map(_written, _read(settings), repeat(settings)),
                 Grant(
                     resource="topic",
                     name=ours,
@@ -88,6 +89,13 @@ def _read(settings: Settings) -> list[Grant]:
         uses.setdefault(source.topic, []).append(name)
     uses.setdefault(settings.changes.topic, []).append("changes")
     return [Grant(resource="topic", name=topic, operations=("READ",), why=f"read as {', '.join(uses[topic])}") for topic in source_topics(settings)]
+
+
+def _written(grant: Grant, settings: Settings) -> Grant:
+    """What the worker needs on a topic of others: it writes that of the changes, if they come in by itself."""
+    if not settings.changes.is_written or grant.name != settings.changes.topic:
+        return grant
+    return msgspec.structs.replace(grant, operations=("READ", "WRITE"), why=f"{grant.why}; written with what comes by HTTP and from Kubernetes")
 
 
 def commands_of(granted: Sequence[Grant], *, principal: str, bootstrap: str) -> list[str]:

@@ -60,6 +60,12 @@ class KafkaLogs:
                 behind[each.topic] = max(behind.get(each.topic, 0), done.offset + 1)
             return behind
 
+    async def write(self, topic: str, records: Sequence[Outgoing]) -> None:
+        """Append records to a topic that is not our own, whatever they say of theirs, and wait until all brokers in sync have them."""
+        async with _told(f"topic {topic}"):
+            sent = [await self._producer.send(topic, value=each.value, key=each.key, headers=list(each.headers)) for each in records]
+            await asyncio.gather(*sent)
+
     async def tail(self, topic: str, since: int) -> list[ConsumerRecord]:
         """Read one of our topics from an offset to its present end; see `Logs`."""
         partition = TopicPartition(f"{self._access.kafka.prefix}.{topic}", 0)

@@ -48,6 +48,8 @@ def test_the_order_of_keys_and_ways_of_writing_make_no_difference() -> None:
         "http: {port: 8080}",
         "logs: {form: json, level: debug}",
         "blind: {frontier: 10m, outbox: null}",
+        # By which ways changes come says nothing of what they mean.
+        "changes: {secret: 'env:X', http: {keys: {ci: {secret: 'env:X'}}}, kubernetes: {eu: {region: eu-west}}}",
         # What is done about an incident holds from the next decision on.
         "mode: auto",
         "services: {checkout: {mode: auto}}",

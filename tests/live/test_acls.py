@@ -32,13 +32,15 @@ class Shop:
         }
         config = {
             "sources": {name: {"topic": names.topic(name)} for name in SOURCES},
-            "changes": {"topic": names.topic("deploys")},
+            # So that the worker writes the topic, too.
+            "changes": {"topic": names.topic("deploys"), "http": {"keys": {"ci": {"secret": "env:TEST_SIGNING"}}}},
             "kafka": kafka | log_in,
             "store": {"url": f"sqlite:///{folder}/shop.db"},
             "http": {"port": self.port},
         }
         self.file.write_text(json.dumps(config))
         monkeypatch.setenv("TEST_PASSWORD", PASSWORDS[USER])
+        monkeypatch.setenv("TEST_SIGNING", "whsec_" + "YWFh" * 8)
         for name in (*SOURCES, "deploys"):
             broker.create_topic(names.topic(name))
 

@@ -127,6 +127,8 @@ class Service(AbstractContextManager["Service"]):
     #: What each source says besides its topic; None: there is no such source.
     sources: dict[str, str | None] = field(default_factory=dict)
     has_topics: bool = False
+    #: What its changes say besides their topic.
+    changes: str = ""
     #: What else its `kafka` says, as `, key: value`.
     kafka: str = ""
 
@@ -273,7 +275,7 @@ store: {{url: "{self.store}", snapshot: 2s}}
 http: {{port: {port}}}
 sources:
 {self._sources()}
-changes: {{topic: {self.shop.topic("deploys")}}}
+changes: {{topic: {self.shop.topic("deploys")}{self.changes}}}
 {self.config}"""
 
 

@@ -27,7 +27,7 @@ __all__ = ["Cluster", "cluster"]
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollguard" / "kubernetes"
 START_S = 60.0
-ADMIN, ROLLGUARD, READER = "admin-token", "rollguard-token", "reader-token"
+ADMIN, ROLLGUARD, READER, WATCHER = "admin-token", "rollguard-token", "reader-token", "watcher-token"
 RIGHTS: Mapping[str, list[dict[str, list[str]]]] = {
     "rollguard": [
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]},
@@ -35,6 +35,8 @@ RIGHTS: Mapping[str, list[dict[str, list[str]]]] = {
         {"apiGroups": ["argoproj.io"], "resources": ["rollouts"], "verbs": ["get", "patch"]},
         {"apiGroups": ["argoproj.io"], "resources": ["rollouts/status"], "verbs": ["patch"]},
     ],
+    # docs/changes-in.md shows the same.
+    "watcher": [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"]}],
     "reader": [{"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": ["get", "list"]}],
 }
 #: The form of a Rollout, as loose as the tests need; its names and its status subresource are Argo's.
@@ -108,7 +110,7 @@ def running(where: Path) -> Iterator[Cluster]:
     """A cluster whose files are in `where`."""
     store, peers, port = get_port(None), get_port(None), get_port(None)
     _certificate(where)
-    (where / "tokens.csv").write_text(f'{ADMIN},admin,1,"system:masters"\n{ROLLGUARD},rollguard,2\n{READER},reader,3\n', encoding="utf-8")
+    (where / "tokens.csv").write_text(f'{ADMIN},admin,1,"system:masters"\n{ROLLGUARD},rollguard,2\n{READER},reader,3\n{WATCHER},watcher,4\n', encoding="utf-8")
     url = f"https://127.0.0.1:{port}"
     kubeconfig = {
         "apiVersion": "v1",

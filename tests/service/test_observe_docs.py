@@ -8,6 +8,7 @@ from pathlib import Path
 from rollguard.config import Layer, default_text, load_layers
 from rollguard.service.blindness import REASONS
 from rollguard.service.gauges import Gauges
+from rollguard.service.intake import Counted
 from rollguard.service.metrics import Metrics
 
 SETTINGS = load_layers([Layer(default_text(), "default.yaml")])
@@ -17,6 +18,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "observe.md").read_text(encoding="u
 def test_the_table_of_metrics_is_the_registry() -> None:
     registry = Metrics(SETTINGS).registry
     registry.register(Gauges(SETTINGS, (), None, lambda: 0))
+    Counted(registry)
     shown = {}
     for family in registry.collect():
         if not family.name.startswith("process_"):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from rollguard.incidents import Command
 from rollguard.service.commands import CommandRefusedError
-from rollguard.service.http import LONGEST, routes
+from rollguard.service.http import routes
+from rollguard.service.intake.routes import LONGEST
 from rollguard.service.metrics import Metrics
 from rollguard.service.pagerduty import SIGNATURE, acknowledged
 from tests.service.test_http import SETTINGS, nobody
