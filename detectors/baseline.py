@@ -237,7 +237,8 @@ class RateBaseline:
         surge = self.surge()
         # From one bound to the other as a line, so that no epoch makes a leap.
         steep = np.float32((SURELY_SURGE - 1.0) / (SURELY_SURGE - 1.0 - ORDINARY))
-        return np.clip(np.float32(1.0) + steep * (surge - np.float32(1.0 + ORDINARY)), np.float32(1.0), surge)
+        part: Singles = np.clip(np.float32(1.0) + steep * (surge - np.float32(1.0 + ORDINARY)), np.float32(1.0), surge)
+        return part
 
     def scatter(self) -> Singles:
         """(n_series,) variance of epoch sums relative to Poisson, >= 1."""
