@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rollguard.config import RollguardError
-from rollguard.detectors.baseline import FAST, Epoch, Memory, RateBaseline
+from rollguard.detectors.baseline import FAST, ORDINARY_BILL, SURELY_BILL, Epoch, Memory, RateBaseline
 from rollguard.detectors.calendar import SeriesClock
 from rollguard.detectors.evidence import Coefficients, Floats, Singles, count_coefficients, odds_coefficients, quietened
 from rollguard.detectors.onset import Onset, Recent, onset_of
@@ -342,7 +342,7 @@ class RateBank(Bank):
         rate, scatter = self.rate.astype(np.float64), self.scatter.astype(np.float64)
         if not self.odds and (self.factors < 1.0).all():
             # Where only a fall hurts, what a surge brought on top is not missed when it is gone.
-            rate /= self.baseline.sale()
+            rate /= self.baseline.surge(ORDINARY_BILL, SURELY_BILL)
         expected = exposure * rate
         noise = scatter * (1.0 + rate) if self.odds else scatter
         return Accounts(observed, expected, expected * noise, self.error.astype(np.float64))

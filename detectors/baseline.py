@@ -21,7 +21,7 @@ from rollguard.detectors.evidence import Singles
 from rollguard.detectors.profile import DayProfile, LocalTimes, WeekProfile
 from rollguard.detectors.sums import column_sum
 
-__all__ = ["FAST", "BaselineError", "Epoch", "Memory", "RateBaseline"]
+__all__ = ["FAST", "ORDINARY_BILL", "SURELY_BILL", "BaselineError", "Epoch", "Memory", "RateBaseline"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -42,8 +42,10 @@ PRIOR_ERROR_BLOCKS = 6.0
 YOUNG = 0.06
 #: Half-life, in days, of the level that surges are told by, and how far it sees up: a sale of hours hardly moves it, however large.
 USUAL_DAYS, USUAL_REACH = 3.0, 0.25
-#: A level that stands higher by so much is that of a busy day; from this factor on it is surely a surge.
-ORDINARY, SURELY_SURGE = 0.2, 1.4
+#: A level that stands higher by so much is that of a busy day; from this factor on it is surely a surge. A bill asks for more before it leaves
+#: something out than an alarm does.
+ORDINARY, SURELY_SURGE = 0.12, 1.25
+ORDINARY_BILL, SURELY_BILL = 0.2, 1.4
 #: Days after which a series lets go of a level it remembers from before a long freeze.
 REMEMBER_DAYS = 7
 #: The record of scatter starts as if so many epochs had scattered as Poisson does.
@@ -219,8 +221,8 @@ class RateBaseline:
         squared = np.maximum(squared, self._sampling(epoch)) + np.float32(YOUNG**2 / max(self.days, 1))
         return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
-    def surge(self) -> Singles:
-        """(n_series,) how far the level stands above that of the last days, as a factor >= 1.
+    def surge(self, ordinary: float = ORDINARY, surely: float = SURELY_SURGE) -> Singles:
+        """(n_series,) how far the level stands above that of the last days, as a factor >= 1; what a busy day may bring is none.
 
         A sale that ends takes the counts back to where they came from, which is no loss; nothing but the calendar could tell it
         from one that exactly undoes the surge.
@@ -230,15 +232,11 @@ class RateBaseline:
             # What is usual is not known yet: the profile still takes an afternoon for a surge.
             return np.ones_like(level)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where((usual > 0.0) & (level > usual), level / usual, np.float32(1.0)).astype(np.float32)
-
-    def sale(self) -> Singles:
-        """(n_series,) the part of `surge` that is not what a busy day may bring: of that, nothing is missed when it is gone."""
-        surge = self.surge()
+            ratio = np.where((usual > 0.0) & (level > usual), level / usual, np.float32(1.0)).astype(np.float32)
         # From one bound to the other as a line, so that no epoch makes a leap.
-        steep = np.float32((SURELY_SURGE - 1.0) / (SURELY_SURGE - 1.0 - ORDINARY))
-        part: Singles = np.clip(np.float32(1.0) + steep * (surge - np.float32(1.0 + ORDINARY)), np.float32(1.0), surge)
-        return part
+        steep = np.float32((surely - 1.0) / (surely - 1.0 - ordinary))
+        found: Singles = np.clip(np.float32(1.0) + steep * (ratio - np.float32(1.0 + ordinary)), np.float32(1.0), ratio)
+        return found
 
     def scatter(self) -> Singles:
         """(n_series,) variance of epoch sums relative to Poisson, >= 1."""
