@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from rollguard.cli.app import app
 from rollguard.config import Settings
 from rollguard.detectors import Account, Detect, Signal, Tick
-from rollguard.incidents import LogCodec
+from rollguard.incidents import LogCodec, LogRecord
 from rollguard.service import open_store
 from rollguard.streams import Ingest, Merger
 from tests.live.servers import Broker, Names, until
@@ -100,7 +100,14 @@ def test_a_changed_metric_is_watched_at_once_as_if_it_had_always_been(broker: Br
         last_ms = shop.end_ms - 2 * shops.MINUTE_MS
         new.await_frontier(last_ms, stage="detect")
         codec = LogCodec()
-        found = [codec.decode(record.value) for record in new.read(new.topic("signals"))[before:]]
+        found: list[LogRecord] = []
+
+        def stand() -> bool:
+            # What a worker says of its frontier may be a moment ahead of what it has written.
+            found[:] = [codec.decode(record.value) for record in new.read(new.topic("signals"))[before:]]
+            return any(isinstance(each, Tick) and (each.bucket + 1) * new.settings.bucket_ms >= last_ms for each in found)
+
+        until(stand, "the last ticks stand in the log")
         until(lambda: "backfill_taken" in new.processes[-1].said, "the worker goes on from the backfill")
         store = open_store(new.settings)
         until(lambda: [each.stage for each in store.owners()] == ["detect/0"], "the backfill is let go once the worker has kept the stage")
