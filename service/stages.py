@@ -159,6 +159,9 @@ class StageService(Service):
             admin = await stack.enter_async_context(access.started(access.admin()))
             # The last, so that it is the first to be closed: it leaves the group, for which others wait.
             consumer = await stack.enter_async_context(access.started(access.consumer(group=group, auto_offset_reset="earliest")))
+            if self.should_stop:
+                # The signal came while it connected: nobody will stop a shell that begins now.
+                return
             logs = KafkaLogs(access, consumer, producer, admin, group)
             self.shell = Shell(consumer, self.works(logs), now_ms=now_ms, most_records=self.most_records, on_cycle=self._cycle)
             stack.callback(self._gone)

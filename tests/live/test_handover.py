@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.live.servers import Broker, Names, until
 from tests.live.workers import Process, Service, shop_topics
@@ -27,3 +30,14 @@ def test_a_worker_that_is_told_to_stop_leaves_its_partitions_to_the_others_befor
         assert one.end() == 0
         until(lambda: held(other) == ALL, "the other has all", SOON_S)
         assert "trying_again" not in other.said
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.4, 0.8, 1.2])
+def test_a_signal_while_it_connects_ends_it(broker: Broker, names: Names, tmp_path: Path, delay_s: float) -> None:
+    """Whatever it is at just then: a shell that began after the signal would have run for ever."""
+    shop_topics(broker, names, 1)
+    with Service(broker, tmp_path, names, shops.CONFIG) as service:
+        worker = service.worker()
+        until(lambda: "worker_starts" in worker.said, "it starts")
+        time.sleep(delay_s)
+        assert worker.end() == 0

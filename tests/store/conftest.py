@@ -42,7 +42,7 @@ def emptied(address: str) -> None:
     try:
         with psycopg.connect(address) as connection:
             if connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(NEWEST,)]:
-                for table in ("snapshots", "stages", "timeline", "incidents", "outbox", "ledger", "ledger_head"):
+                for table in ("snapshots", "stages", "timeline", "incidents", "outbox", "ledger", "ledger_head", "flags"):
                     connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
                 connection.execute("INSERT INTO ledger_head (id, seq, hash) VALUES (1, 0, %s)", [bytes(32)])
                 return
