@@ -83,7 +83,8 @@ def test_an_incident_lies_in_the_last_day_and_its_culprit_began_before_it(librar
     start_ms, end_ms = recipe_of(kind).span_ms
     labels = labels_of(library, kind)
     assert (labels["kind"], labels["seed"]) == (kind, 1)
-    assert bool(labels["incidents"]) == KINDS[kind].page
+    # What only the data are in doubt of is labelled, too, though nobody has to be woken for it.
+    assert bool([incident for incident in labels["incidents"] if incident["page"]]) == KINDS[kind].page
     began: dict[str, int] = {}
     for seen in changes_of(library, kind):
         began[seen.deploy_id] = min(began.get(seen.deploy_id, seen.started_ms), seen.started_ms)
@@ -91,7 +92,7 @@ def test_an_incident_lies_in_the_last_day_and_its_culprit_began_before_it(librar
         onset_ms = ms_of(incident["onset"])
         assert max(start_ms, end_ms - DAY_MS) <= onset_ms < ms_of(incident["end"]) <= end_ms
         assert sum(onset_ms - LOOKBACK_MS <= each < onset_ms for each in began.values()) >= 20
-        assert incident["page"]
+        assert incident["page"] or incident["data"]
         assert set(incident["regions"]) <= set(REGIONS)
         assert set(incident["services"]) <= set(SERVICES)
         assert incident["oracle_s"] is None or 0 < incident["oracle_s"] <= (ms_of(incident["end"]) - onset_ms) / 1000 + 10
