@@ -117,14 +117,13 @@ def weigh(
     weighed = [_one(scene, change, contrasts.get(change.deploy_id, ()), in_vain=change.deploy_id in cleared) for change in changes]
     # Changes from long before share the prior, so adding one is not free: among many, one lies close by chance. Those that
     # came after the onset do not: a busy hour of mending takes nothing from the suspicion of who did it.
-    before = sum(_could(scene, b) for b in weighed)
-    prior = (1.0 - NO_CHANGE_PRIOR) / max(before, 1)
+    could = [b.time_nats > math.log(FLOOR * scene.lookback_ms / 60_000.0) + 1.0 for b in weighed]
+    prior = (1.0 - NO_CHANGE_PRIOR) / max(sum(could), 1)
     plain, _ = _posterior([math.log(prior) + b.nats for b in weighed])
     tempered, none = _posterior([math.log(prior) + calibration.power * b.nats for b in weighed])
     # Where the model fails, all is as before; what began before a change is not blamed on it even then, nor what was rolled back in vain.
     lapse = calibration.lapse
-    could = [_could(scene, b) and b.aftermath_nats == 0.0 for b in weighed]
-    shares = [prior if each else 0.0 for each in could]
+    shares = [prior if each and b.aftermath_nats == 0.0 else 0.0 for b, each in zip(weighed, could, strict=True)]
     spread = NO_CHANGE_PRIOR + math.fsum(shares)
     found = [
         replace(b, probability=(1.0 - lapse) * share + lapse * before / spread, uncalibrated=alone)
@@ -132,11 +131,6 @@ def weigh(
     ]
     ranked = sorted(found, key=lambda b: (-b.probability, b.change.deploy_id))
     return Verdicts(tuple(ranked), (1.0 - lapse) * none + lapse * NO_CHANGE_PRIOR / spread)
-
-
-def _could(scene: Scene, blame: Blame) -> bool:
-    """Whether a change came before what hurts."""
-    return blame.time_nats > math.log(FLOOR * scene.lookback_ms / 60_000.0) + 1.0
 
 
 def _posterior(scores: list[float]) -> tuple[list[float], float]:
