@@ -88,7 +88,8 @@ class Argocd:
 
 def _version(message: Mapping[str, Any], service: str) -> str | None:
     """The tag of the service's image, or of the only one there is; else the revision that was applied."""
-    images = [each for each in within(message, "images") or () if isinstance(each, str) and each]
+    said = within(message, "images")
+    images = [each for each in said if isinstance(each, str) and each] if isinstance(said, list) else []
     named = [each for each in images if each.partition("@")[0].rpartition("/")[2].partition(":")[0] == service] or images
     versions = {image_version(each) for each in named}
     return versions.pop() if len(versions) == 1 else text_within(message, "revision")

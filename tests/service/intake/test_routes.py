@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rollguard.service.intake.routes import LONGEST
@@ -168,6 +168,7 @@ def _bodies() -> Iterator[st.SearchStrategy[bytes]]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(*_bodies()), st.sampled_from(_PATHS), st.booleans(), st.sampled_from(["deployment", "deployment_status", "ping", "\xe9", ""]))
+@example(b'{"app":"c","phase":"Succeeded","started_at":"2","finished_at":"2","images":true}', "/changes/argocd", True, "deployment")
 def test_no_body_whatsoever_makes_a_500(body: bytes, path: str, signed: bool, event: str) -> None:
     door = Door()
     headers: dict[str, str | bytes] = {"x-github-event": event.encode("latin-1"), "content-type": "application/json"}
