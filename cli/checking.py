@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +17,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rollguard.cli.bar import progress_bar
 from rollguard.cli.connections import settings_of, tell_findings
 from rollguard.cli.places import Places, written
 from rollguard.cli.replaying import ConfigFile, opened_case
+from rollguard.cli.volumes import PARTS, Volumes, volumes_of
 from rollguard.config import ConfigError, Layer, Metric, Mistake, RollguardError, Settings, default_text, format_duration, read_layer
 from rollguard.detectors import (
     Detect,
@@ -35,8 +35,8 @@ from rollguard.detectors import (
     slow_settings,
     visible_change,
 )
-from rollguard.replay import Case, Replay
-from rollguard.streams import Block, Part, bin_middle, measures
+from rollguard.replay import Case
+from rollguard.streams import bin_middle
 
 __all__ = ["check", "refuse_wrong_models"]
 
@@ -50,8 +50,6 @@ MOST_SERIES = 10
 LONGEST_MS = 366 * DAY_MS
 #: Standard deviation of the logarithm of a distribution's values where no case shows it; of delivery minutes it is 0.3 to 0.5.
 SPREAD = 0.5
-#: The part of a metric's blocks that holds its events.
-_PARTS: dict[str, Part] = {"count": "count", "sum": "count", "ratio": "k", "distribution": "bins"}
 
 
 def check(
@@ -78,7 +76,7 @@ def check(
     """
     if live and case is not None:
         raise RollguardError("--live: means nothing with a case, which needs no brokers. Leave one of them out.", code="usage")
-    volumes: _Volumes | None = None
+    volumes: Volumes | None = None
     notes: tuple[str, ...] = ()
     if case is None:
         settings = settings_of(config)
@@ -89,7 +87,7 @@ def check(
     else:
         opened = opened_case(case, config)
         refuse_wrong_models(opened.settings, config, opened)
-        settings, volumes = opened.settings, _volumes(opened)
+        settings, volumes = opened.settings, volumes_of(opened)
         notes = (*opened.notes, *volumes.damage)
         silent = [name for name, metric in sorted(settings.metrics.items()) if metric.watch and not volumes.seen(name, metric)]
         notes += tuple(f"{opened.name}: no event of metric {name}: nothing can be said of its series." for name in silent)
@@ -123,89 +121,6 @@ def refuse_wrong_models(settings: Settings, config: Path | None, case: Case | No
             mistakes.append(Mistake(file=file, line=line, key=f"metrics.{name}.model", problem=problem, expected=error.expected, near=error.near))
     if mistakes:
         raise ConfigError(sorted(mistakes, key=lambda each: (each.file, each.line)))
-
-
-@dataclass(slots=True)
-class _Volumes:
-    """What a case holds.
-
-    Attributes
-    ----------
-    events : dict of (metric, part) to dict of label values to events
-        Label values are those of the watched labels.
-    bins : dict of metric to dict of bin to events
-    minutes : float
-        Time that had events of any source.
-    damage : list of str
-        What kept a file from being read to its end.
-    """
-
-    events: dict[tuple[str, str], dict[tuple[str, ...], int]] = field(default_factory=dict)
-    bins: dict[str, dict[int, int]] = field(default_factory=dict)
-    minutes: float = 0.0
-    damage: list[str] = field(default_factory=list)
-
-    def seen(self, name: str, metric: Metric) -> bool:
-        """Whether there was any event of a metric."""
-        return bool(self.events.get((name, _PARTS[metric.kind])))
-
-
-def _volumes(case: Case) -> _Volumes:
-    """Read a case's events, as a replay does, and count them."""
-    settings = case.settings
-    replay = Replay(settings, case.events(), None, start_ms=case.start_ms, end_ms=case.end_ms)
-    found = _Volumes()
-    cells: defaultdict[int, defaultdict[tuple[str, ...], int]] = defaultdict(lambda: defaultdict(int))
-    bins: defaultdict[int, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-    buckets: set[int] = set()
-    total = sum(lane.reader.total for lane in replay.lanes)
-    with progress_bar(f"reading {case.name}") as move:
-        for lane in replay.lanes:
-            while not lane.done:
-                if (block := lane.next()) is not None:
-                    _count(block, len(settings.labels.watched), cells, bins, buckets)
-                move(sum(each.reader.done for each in replay.lanes) / max(total, 1))
-            if lane.report.damage is not None:
-                found.damage.append(lane.report.damage)
-            end = case.end_ms // settings.bucket_ms if case.end_ms is not None else (lane.ingest.frontier or 0)
-            if (block := lane.settle(end)) is not None:
-                _count(block, len(settings.labels.watched), cells, bins, buckets)
-    for number, measure in enumerate(measures(settings)):
-        if measure.metric:
-            found.events[measure.metric, measure.part] = dict(cells[number])
-            if measure.part == "bins":
-                found.bins[measure.metric] = dict(bins[number])
-    found.minutes = _minutes(buckets, settings.bucket_ms)
-    return found
-
-
-def _count(
-    block: Block,
-    n_watched: int,
-    cells: defaultdict[int, defaultdict[tuple[str, ...], int]],
-    bins: defaultdict[int, defaultdict[int, int]],
-    buckets: set[int],
-) -> None:
-    buckets.update(np.unique(block.bucket).tolist())
-    for measure in np.unique(block.measure).tolist():
-        mine = block.measure == measure
-        by_key = np.zeros(len(block.keys), dtype=np.int64)
-        np.add.at(by_key, block.key[mine], block.value[mine])
-        for at in np.flatnonzero(by_key).tolist():
-            cells[measure][block.keys[at][:n_watched]] += int(by_key[at])
-        for name, value in zip(block.bin[mine].tolist(), block.value[mine].tolist(), strict=True):
-            if name:
-                bins[measure][name] += value
-
-
-def _minutes(buckets: set[int], bucket_ms: int) -> float:
-    """Length of the hours that had events, the first and the last as far as they go."""
-    if not buckets:
-        return 0.0
-    an_hour = HOUR_MS // bucket_ms
-    first, last = min(buckets), max(buckets) + 1
-    n = sum(min((hour + 1) * an_hour, last) - max(hour * an_hour, first) for hour in {bucket // an_hour for bucket in buckets})
-    return n * bucket_ms / MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +199,7 @@ class _Asked:
         }
 
 
-def _found(settings: Settings, volumes: _Volumes | None) -> dict[str, Any]:
+def _found(settings: Settings, volumes: Volumes | None) -> dict[str, Any]:
     """All that there is to say, as it is printed for machines."""
     watched = {name: metric for name, metric in sorted(settings.metrics.items()) if metric.watch}
     metrics: list[dict[str, Any]] = []
@@ -311,7 +226,7 @@ def _found(settings: Settings, volumes: _Volumes | None) -> dict[str, Any]:
     }
 
 
-def _spread(volumes: _Volumes | None, name: str) -> float:
+def _spread(volumes: Volumes | None, name: str) -> float:
     """How far a distribution's values are spread: from its 16 % to its 84 % are two standard deviations of their logarithm."""
     counts = {} if volumes is None else {number: count for number, count in volumes.bins.get(name, {}).items() if number > 1}
     if not counts:
@@ -324,9 +239,9 @@ def _spread(volumes: _Volumes | None, name: str) -> float:
     return max(0.5 * math.log(values[1] / values[0]), 0.02)
 
 
-def _rates(settings: Settings, name: str, metric: Metric, volumes: _Volumes, tree: SeriesTree) -> list[tuple[float, float | None]]:
+def _rates(settings: Settings, name: str, metric: Metric, volumes: Volumes, tree: SeriesTree) -> list[tuple[float, float | None]]:
     """Events a minute of each series, and what share of its trials they are if it is a ratio."""
-    events = volumes.events.get((name, _PARTS[metric.kind]), {})
+    events = volumes.events.get((name, PARTS[metric.kind]), {})
     against = volumes.events.get((name, "n"), {})
     labels = settings.labels.watched
     on = [at for at, label in enumerate(labels) if label in metric.on]
