@@ -10,7 +10,6 @@ from typing import Any
 
 import aiokafka.errors as theirs
 import msgspec
-from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.fetch import FetchRequest
@@ -30,7 +29,6 @@ TIMEOUT_MS = 15_000
 #: So often a thing is asked again that Kafka is still about to make: new topics, a group's coordinator.
 ASKED = 40
 ASKED_EVERY_S = 0.25
-READ_S = 2.0
 
 _TOPIC_RESOURCE = 2
 
@@ -373,34 +371,6 @@ class Topics:
             advice = "allow it with kafka-acls, best for all groups that begin so"
             return KafkaError(where=f"group {group}", problem="not allowed to join it", expected="an ACL for READ on the group", advice=advice)
         return None
-
-    async def newest_ms(self, topic: str) -> int | None:
-        """Timestamp of a topic's newest record, in epoch milliseconds: of each partition the last is looked at. None: there is none.
-
-        Raises
-        ------
-        KafkaError
-            If it may not be read.
-        """
-        seen = (await self.require([topic]))[topic]
-        if (refused := await self.may_read(topic)) is not None:
-            raise refused
-        consumer = self._access.consumer(auto_offset_reset="earliest", isolation_level="read_uncommitted", fetch_max_wait_ms=100)
-        async with self._access.started(consumer):
-            partitions = [TopicPartition(topic, number) for number in range(seen.partitions)]
-            consumer.assign(partitions)
-            starts, ends = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
-            waiting = {each for each in partitions if ends[each] > starts[each]}
-            for each in partitions:
-                consumer.seek(each, max(starts[each], ends[each] - 1))
-            found: list[int] = []
-            deadline = asyncio.get_running_loop().time() + READ_S
-            # The last place of a partition may hold the mark of a transaction, which is no record: hence the deadline.
-            while waiting and (left_s := deadline - asyncio.get_running_loop().time()) > 0.0:
-                for partition, records in (await consumer.getmany(timeout_ms=max(int(1000 * left_s), 1))).items():
-                    waiting.discard(partition)
-                    found += [record.timestamp for record in records]
-            return max(found, default=None)
 
     async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str] | None]:
         answer = await self._ask(DescribeConfigsRequest([(_TOPIC_RESOURCE, name, None) for name in names]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -123,21 +122,3 @@ def test_the_largest_record_of_ours_fits(broker: Broker, names: Names) -> None:
             return len(got.value)
 
     assert asyncio.run(carry()) > 8_000_000
-
-
-def test_the_newest_record_is_found_over_all_partitions(broker: Broker, names: Names) -> None:
-    topic, empty = names.topic("orders"), names.topic("errors")
-    broker.create_topic(topic, 3)
-    broker.create_topic(empty, 2)
-    now = round(time.time() * 1000)
-
-    async def work() -> tuple[int | None, int | None]:
-        access = Access(kafka_of(broker, names))
-        async with access.started(access.producer()) as producer:
-            for partition, age_ms in ((0, 5000), (1, 1000), (1, 9000)):
-                await producer.send_and_wait(topic, b"x", partition=partition, timestamp_ms=now - age_ms)
-        async with Topics.of(access) as cluster:
-            return await cluster.newest_ms(topic), await cluster.newest_ms(empty)
-
-    # Of each partition the last one, whatever stands in it.
-    assert asyncio.run(work()) == (now - 5000, None)
