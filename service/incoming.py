@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
 from rollguard.config import Settings
+from rollguard.incidents import Command
 from rollguard.service.changes import change_signer
 from rollguard.service.commands import CommandRefusedError
-from rollguard.service.intake import ClusterWatch, Counted, Limits, Receiver, channels_of, routes_of, writer
+from rollguard.service.intake import ClusterWatch, Counted, LimitedError, Limits, Receiver, channels_of, routes_of, writer
 from rollguard.service.pagerduty import acknowledged
 from rollguard.service.signals import to_signals
 from rollguard.service.stages import now_ms
@@ -21,6 +22,9 @@ from rollguard.store import Store
 from rollguard.streams.kafka import Outgoing, find_secret
 
 __all__ = ["Incoming"]
+
+#: What it is called in ledger and metrics.
+PAGERDUTY = "pagerduty"
 
 
 class Incoming:
@@ -118,15 +122,23 @@ class Incoming:
 
     async def _told(self, secrets: Sequence[str], signature: str, body: bytes) -> None:
         try:
+            command = await self._acknowledged(secrets, signature, body)
+        except (CommandRefusedError, LimitedError) as error:
+            self._counted.webhooks.labels(PAGERDUTY, error.code).inc()
+            raise
+        if command is not None:
+            await self._append([to_signals(command)])
+
+    async def _acknowledged(self, secrets: Sequence[str], signature: str, body: bytes) -> Command | None:
+        try:
             command = acknowledged(secrets, signature, body)
         except CommandRefusedError as error:
             # Before the ledger: who has no key must not fill it.
-            self._limits.spend("pagerduty: without a key of ours")
-            await self._remember({"source": "pagerduty", "detail": str(error)})
+            self._limits.spend(f"{PAGERDUTY}: without a key of ours")
+            await self._remember({"source": PAGERDUTY, "detail": str(error)})
             raise
-        self._limits.spend("pagerduty")
-        if command is not None:
-            await self._append([to_signals(command)])
+        self._limits.spend(PAGERDUTY)
+        return command
 
     async def _put_away(self, letter: Outgoing) -> None:
         await self._append([letter])

@@ -80,6 +80,8 @@ class ClusterWatch(Service):
         self._now_ms = now_ms
         self._waits = waits
         self._collections = deployments_of(name, cluster, secret)
+        # From 0 on: what was never heard is silent too, and an alert has to see it.
+        counted.heard.labels(name)
         super().__init__()
 
     @Service.task

@@ -24,6 +24,7 @@ TEXT = """
 changes: {http: {rate: {requests: 2, per: 1h}}}
 respond: {pagers: {oncall: {kind: pagerduty, secret: env:ROUTING, webhook_secret: env:WEBHOOK}}}
 """
+REASONS = ("command_refused", "limited")
 
 
 @pytest.fixture
@@ -45,8 +46,9 @@ def test_more_than_the_rate_has_to_wait_and_fills_no_ledger(store: Store, monkey
     async def remember(told: Mapping[str, str]) -> None:
         remembered.append(told)
 
+    registry = CollectorRegistry()
+
     async def posted() -> list[int]:
-        registry = CollectorRegistry()
         incoming = Incoming(settings_with(TEXT), store, registry=registry, append=append, append_to=append_to, remember=remember)
         app = routes(registry, dict, nobody, incoming.pagerduty())
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://worker") as client:
@@ -60,6 +62,8 @@ def test_more_than_the_rate_has_to_wait_and_fills_no_ledger(store: Store, monkey
     with closing(store):
         assert asyncio.run(posted()) == [401, 401, 429, 429, 202, 202, 429]
     assert (len(remembered), len(appended)) == (2, 2)
+    refused = {reason: registry.get_sample_value("rollguard_refused_webhooks_total", {"sender": "pagerduty", "reason": reason}) for reason in REASONS}
+    assert refused == {"command_refused": 2, "limited": 3}
     # A repeat: it has the same id.
     assert len({each.key for each in appended}) == 1
 

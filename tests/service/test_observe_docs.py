@@ -5,22 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rollguard.config import Layer, default_text, load_layers
 from rollguard.service.blindness import REASONS
-from rollguard.service.gauges import Gauges
-from rollguard.service.intake import Counted
-from rollguard.service.metrics import Metrics
+from tests.service.registry import whole_registry
 
-SETTINGS = load_layers([Layer(default_text(), "default.yaml")])
 TEXT = (Path(__file__).parents[2] / "docs" / "observe.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_metrics_is_the_registry() -> None:
-    registry = Metrics(SETTINGS).registry
-    registry.register(Gauges(SETTINGS, (), None, lambda: 0))
-    Counted(registry)
     shown = {}
-    for family in registry.collect():
+    for family in whole_registry().collect():
         if not family.name.startswith("process_"):
             shown[family.name + ("_total" if family.type == "counter" else "")] = family.type
     rows = dict(re.findall(r"^\| `(rollguard_\w+)` \| (\w+), [^|]+ \|", TEXT, re.MULTILINE))

@@ -111,6 +111,11 @@ def test_it_lists_and_watches_from_there_on(watcher: Watcher) -> None:
     assert asked[2]["resourceVersion"] == "202"
 
 
+def test_who_was_never_heard_is_seen_to_be_silent(watcher: Watcher) -> None:
+    played(watcher, Answer(403, b"no"), RESET)
+    assert watcher.registry.get_sample_value("rollguard_watch_heard_timestamp_seconds", {"cluster": "eu"}) == 0
+
+
 def test_a_long_list_comes_in_pages(watcher: Watcher) -> None:
     other = deployment(name="promises", uid="77aa")
     asked = played(watcher, listed(deployment(), more="next"), listed(other, version="150"), watch(event("MODIFIED", GOING)))
