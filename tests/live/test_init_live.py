@@ -13,7 +13,7 @@ from rollguard.config import Layer, default_text, load_layers, read_layer
 from rollguard.detectors import Signal
 from rollguard.incidents import LogCodec
 from tests.cli.terminal import said
-from tests.live.servers import Broker, Names, free_ports, fresh_names, until
+from tests.live.servers import PASSWORDS, USER, Broker, Names, free_ports, fresh_names, until
 from tests.live.workers import Process, Service
 from tests.properties.shop import REGIONS, a_shop
 
@@ -112,3 +112,40 @@ def test_a_person_finds_their_topics_without_naming_them(
     missing = said(monkeypatch, capsys, "init", "--bootstrap", broker.bootstrap, "--topic", f"orders={topic}x", "--out", tmp_path / "q.yaml", "--yes")
     assert (missing.code, missing.out) == (2, "")
     assert f"Did you mean '{topic}'?" in missing.err
+
+
+def test_brokers_that_ask_who_it_is_are_sampled_and_the_config_says_how(
+    broker: Broker, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic, out = names.topic("orders"), tmp_path / "r.yaml"
+    broker.create_topic(topic)
+    for operation in ("read", "describe"):
+        broker.allow(operation, "topic", topic)
+    monkeypatch.setenv("TEST_PASSWORD", PASSWORDS[USER])
+    monkeypatch.setenv("TEST_WRONG", "not-the-password")
+    ca = broker.certificates / "ca.pem"
+    who = ("--security-protocol", "SASL_SSL", "--sasl-mechanism", "SCRAM-SHA-512", "--user", USER, "--cafile", ca)
+    words = ("init", "--bootstrap", broker.address("SASL_SSL"), *who, "--topic", f"orders={topic}", "--out", out, "--yes")
+    with Service(broker, tmp_path / "live", names) as service:
+        service.send(topic, [renamed({"service": "checkout", "region": "eu-west", "version": "1"}, 1_775_001_603_000 + n, n) for n in range(30)])
+
+    refused = said(monkeypatch, capsys, *words, "--password", "env:TEST_WRONG")
+    assert (refused.code, refused.out) == (1, "")
+    assert "wrong user or password" in refused.err
+    assert "kafka.sasl_plain_password" in refused.err
+    assert "not-the-password" not in refused.err
+    # Nothing that does not work is left behind.
+    assert not out.exists()
+
+    done = said(monkeypatch, capsys, *words, "--password", "env:TEST_PASSWORD")
+    assert (done.code, done.err) == (0, ""), done
+    assert f"orders: {topic}: 30 of 30 records of the sample can be read" in done.out
+    text = out.read_text(encoding="utf-8")
+    assert PASSWORDS[USER] not in text + done.out
+    kafka = load_layers([Layer(default_text(), "default.yaml"), read_layer(out)]).kafka
+    assert (kafka.security_protocol, kafka.sasl_mechanism, kafka.sasl_plain_username) == ("SASL_SSL", "SCRAM-SHA-512", USER)
+    assert (kafka.sasl_plain_password, str(kafka.ssl_context.cafile)) == ("env:TEST_PASSWORD", str(ca))
+    # What it says is how the others reach the brokers.
+    listed = said(monkeypatch, capsys, "topics", "list", "-c", out)
+    assert "wrong user or password" not in listed.err
+    assert topic in listed.out
