@@ -9,6 +9,7 @@ import os
 import pwd
 import shlex
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from threading import Event
 
 import psycopg
 import pytest
+from mirakuru.exceptions import ProcessFinishedWithError
 from port_for import get_port
 from psycopg import sql
 from pytest_postgresql.executors import PostgreSQLExecutor
@@ -56,35 +58,69 @@ def _other_user() -> str | None:
     return None
 
 
+class Server:
+    """A server of the tests' own, which may fall and come back.
+
+    Attributes
+    ----------
+    address : str
+        Of its first database, whose user may create others.
+    """
+
+    def __init__(self, where: Path) -> None:
+        program, user = pg_ctl(), _other_user()
+        assert program is not None
+        command = where / "pg_ctl"
+        as_user = f"runuser -u {user} -- " if user else ""
+        command.write_text(f'#!/bin/sh\ncd / && exec {as_user}{shlex.quote(str(program))} "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
+        if user:
+            shutil.chown(where, user)
+        port = get_port(None)
+        assert port is not None
+        self.address = f"postgresql://{_USER}@127.0.0.1:{port}/postgres"
+        self._program = command
+        self._data = where / "data"
+        self.process = PostgreSQLExecutor(
+            executable=str(command),
+            host="127.0.0.1",
+            port=port,
+            user=_USER,
+            dbname="postgres",
+            datadir=str(self._data),
+            unixsocketdir=str(where),
+            logfile=str(where / "log"),
+            startparams="-w",
+            postgres_options=" -c listen_addresses=127.0.0.1 -c shared_buffers=16MB -c max_connections=50",
+        )
+
+    def fall(self) -> None:
+        """End at once, as when its host falls: no good-byes, and what it had not written it has to find in its own log."""
+        subprocess.run([str(self._program), "stop", "-D", str(self._data), "-m", "immediate"], check=True, capture_output=True)
+
+    def come_back(self) -> None:
+        """Start again, with what it kept; returns when it answers."""
+        with suppress(ProcessFinishedWithError):
+            # It has ended behind the back of whoever started it.
+            super(PostgreSQLExecutor, self.process).stop()
+        self.process.start()
+        _wait_until_it_answers(self.address)
+
+
+@contextmanager
+def serving(where: Path) -> Iterator[Server]:
+    """A server whose files are in `where`."""
+    server = Server(where)
+    with server.process:
+        _wait_until_it_answers(server.address)
+        yield server
+
+
 @contextmanager
 def running(where: Path) -> Iterator[str]:
-    """A server whose files are in `where`; gives the address of its first database."""
-    program, user = pg_ctl(), _other_user()
-    assert program is not None
-    command = where / "pg_ctl"
-    as_user = f"runuser -u {user} -- " if user else ""
-    command.write_text(f'#!/bin/sh\ncd / && exec {as_user}{shlex.quote(str(program))} "$@"\n', encoding="utf-8")
-    command.chmod(0o755)
-    if user:
-        shutil.chown(where, user)
-    port = get_port(None)
-    assert port is not None
-    server = PostgreSQLExecutor(
-        executable=str(command),
-        host="127.0.0.1",
-        port=port,
-        user=_USER,
-        dbname="postgres",
-        datadir=str(where / "data"),
-        unixsocketdir=str(where),
-        logfile=str(where / "log"),
-        startparams="-w",
-        postgres_options=" -c listen_addresses=127.0.0.1 -c shared_buffers=16MB -c max_connections=50",
-    )
-    address = f"postgresql://{_USER}@127.0.0.1:{port}/postgres"
-    with server:
-        _wait_until_it_answers(address)
-        yield address
+    """The same, by the address of its first database."""
+    with serving(where) as server:
+        yield server.address
 
 
 def _wait_until_it_answers(address: str) -> None:
@@ -101,13 +137,9 @@ def _wait_until_it_answers(address: str) -> None:
             return
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """Address of a database of a running server, whose user may create others."""
-    given = os.environ.get("ROLLGUARD_TEST_POSTGRES")
-    if given:
-        yield given
-        return
+@contextmanager
+def a_server() -> Iterator[Server]:
+    """A server of one's own, gone afterwards; where there is none to be had, the test skips at home and fails in CI."""
     if pg_ctl() is None:
         reason = "no PostgreSQL: `apt-get install postgresql`, or name one in ROLLGUARD_TEST_POSTGRES"
         if os.environ.get("CI"):
@@ -117,10 +149,21 @@ def postgres_server() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="rollguard-postgres-"))
     folder.chmod(0o755)
     try:
-        with running(folder) as address:
-            yield address
+        with serving(folder) as server:
+            yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Address of a database of a running server, whose user may create others."""
+    given = os.environ.get("ROLLGUARD_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    with a_server() as server:
+        yield server.address
 
 
 @contextmanager
