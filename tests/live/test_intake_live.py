@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from rollguard.cli.app import app
 from rollguard.config import rfc3339
 from rollguard.incidents import ChangeSeen, LogCodec
 from rollguard.service import open_store
@@ -22,11 +24,14 @@ from rollguard.service.intake.routes import LONGEST
 from rollguard.service.signing import signature, signer
 from tests.live.servers import HOST, Broker, Names, until
 from tests.live.workers import Process, Service, shop_topics
+from tests.properties import shop as shops
 from tests.service.intake.deliveries import deployment
 
 CI, OTHER, TOPIC = ("whsec_" + base64.b64encode(f"{name}: a secret of over 24 bytes".encode()).decode() for name in ("ci", "other", "topic"))
 GITHUB = "a secret that GitHub was given"
-CHANGES = ", secret: env:TOPIC_KEY, http: {keys: {ci: {secret: env:CI_KEY, services: [checkout]}}, github: {shop: {secret: env:GITHUB_SECRET}}}"
+CHANGES = (
+    ", secret: env:TOPIC_KEY, http: {keys: {ci: {secret: env:CI_KEY, services: [checkout, delivery-promise]}}, github: {shop: {secret: env:GITHUB_SECRET}}}"
+)
 
 
 @pytest.fixture
@@ -119,3 +124,46 @@ def test_a_body_without_an_end_is_cut_off(service: Service) -> None:
             sender.sendall(chunk * (100 * LONGEST // len(chunk)))
     until(lambda: worker.metric("rollguard_refused_changes_total", channel="signed", reason="too_long") == 1, "a refusal that is counted")
     assert worker.ready
+
+
+def test_what_is_posted_is_a_suspect_when_the_shop_breaks(broker: Broker, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"CI_KEY": CI, "TOPIC_KEY": TOPIC, "GITHUB_SECRET": GITHUB}.items():
+        monkeypatch.setenv(name, value)
+    shop_topics(broker, names, partitions=1)
+    shop = shops.a_shop()
+    shift_ms = round(1000 * time.time()) - shop.end_ms
+    began_ms = shop.onset_ms + shift_ms - 2 * shops.MINUTE_MS
+    told = {
+        "deploy_id": "chg-posted",
+        "service": "delivery-promise",
+        "region": shops.HURT,
+        "from_version": "1.0",
+        "version": "2.0",
+        "started_at": rfc3339(began_ms),
+        "finished_at": rfc3339(began_ms + shops.MINUTE_MS),
+    }
+    # So that no test has to be quick: by the clock on the wall nothing is ever silent.
+    patient: dict[str, str | None] = dict.fromkeys(shop.events, ", idle: 1h")
+    with Service(broker, tmp_path / "live", names, shops.CONFIG, sources=patient, changes=CHANGES) as service:
+        lines = {
+            source: [(event.ts_ms + shift_ms, msgspec.json.encode({"ts": event.ts_ms + shift_ms} | event.fields)) for event in events]
+            for source, events in shop.events.items()
+        }
+        for source, each in lines.items():
+            service.send(names.topic(source), [line for at_ms, line in each if at_ms < began_ms])
+        worker = service.ready()
+        service.await_frontier(began_ms - 2 * shops.MINUTE_MS)
+        assert signed(worker, msgspec.json.encode(told)).status_code == 202
+        until(lambda: len(seen(service)) == 2, "a start and a finish in the signals")
+        for source, each in lines.items():
+            service.send(names.topic(source), [line for at_ms, line in each if at_ms >= began_ms])
+        until(lambda: any(each["suspects"] for each in service.incidents(2**53)), "an incident with a suspect")
+        (incident,) = service.incidents(2**53)
+        run = CliRunner().invoke(app, ["incidents", "show", incident["incident_id"], "-c", str(service.path())])
+        assert run.exit_code == 0, run.output
+        assert "chg-posted" in run.output
+        shown = CliRunner().invoke(app, ["incidents", "show", incident["incident_id"], "-c", str(service.path()), "--json"])
+        (suspect, *_) = msgspec.json.decode(shown.output)["suspects"]
+        assert (suspect["deploy_id"], suspect["service"], suspect["version"]) == ("chg-posted", "delivery-promise", "2.0")
+        assert suspect["probability"] > 0.5
+        assert worker.end() == 0
