@@ -77,9 +77,9 @@ class Carrier:
     def remember(self) -> None:
         """Read what was told lately, so that a start in the middle of a storm begins none anew."""
         for row in self.store.outbox(kinds=["page"], states=["sent"], settled_since_ms=self.now_ms() - self.respond.storm.per_ms):
-            notice = msgspec.json.decode(row.body, type=Notice)
-            storm = self._storms.get(notice.pager)
-            if storm is None:
+            notice = _read(row)
+            storm = None if notice is None else self._storms.get(notice.pager)
+            if notice is None or storm is None:
                 continue
             if row.detail.startswith(_TOGETHER):
                 storm.together[row.incident_id] = page_of(notice, row.at_ms).title
@@ -97,7 +97,13 @@ class Carrier:
         rows = await asyncio.to_thread(self.store.due, ["page", "advice"], self.now_ms(), AT_ONCE, taken_by=self.taken_by, lease_ms=LEASE_MS)
         by_pager: dict[str, list[tuple[OutboxRow, Notice]]] = {}
         for row in rows:
-            notice = msgspec.json.decode(row.body, type=Notice)
+            notice = _read(row)
+            if notice is None:
+                # One row must not keep all others from being told.
+                what_to_do = f"another version of Rollguard wrote it; look: rollguard incidents show {row.incident_id} -c FILE"
+                log.error("page_unreadable", incident_id=row.incident_id, row=row.id, what_to_do=what_to_do)
+                await self._settle(row, "parked", "it cannot be read: another version of Rollguard wrote it")
+                continue
             by_pager.setdefault(notice.pager, []).append((row, notice))
         # One pager that is slow keeps no other waiting.
         await asyncio.gather(*(self._in_order(name, each) for name, each in by_pager.items()))
@@ -197,6 +203,16 @@ class Carrier:
         body = msgspec.json.encode({"row": row.id, "incident_id": row.incident_id, "attempt": row.attempts, "said": detail})
         told = [] if outcome == "retry" else [LedgerRow(at_ms=now_ms, kind=f"page.{outcome}", body=body)]
         await asyncio.to_thread(self.store.settle, row.id, self.taken_by, outcome, now_ms, next_ms=next_ms, detail=detail, follow=follow, ledger_rows=told)
+
+
+def _read(row: OutboxRow) -> Notice | None:
+    """What is to be told, if it can be."""
+    try:
+        notice = msgspec.json.decode(row.body, type=Notice)
+        page_of(notice, row.at_ms)
+    except (msgspec.DecodeError, KeyError, IndexError, TypeError, ValueError):
+        return None
+    return notice
 
 
 def _back_off_ms(attempts: int) -> int:

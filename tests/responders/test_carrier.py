@@ -217,3 +217,29 @@ def test_a_pager_that_the_config_no_longer_has_is_told_by_the_fallback(tmp_path:
         return told
 
     assert len(asyncio.run(story())) == 1
+
+
+def test_a_row_that_another_version_wrote_keeps_no_other_from_being_told(tmp_path: Path) -> None:
+    settings = settings_with(CONFIG)
+    first, *_ = rows_for(settings)
+    lacking = msgspec.json.decode(first.body)
+    del lacking["incident"]["symptoms"]
+    bodies = {"no json": b"{", "no notice": b"[]", "lacks a field": msgspec.json.encode(lacking)}
+    broken = [msgspec.structs.replace(first, id=name, dedup_key=name, body=body) for name, body in bodies.items()]
+
+    async def story() -> tuple[set[str], dict[str, str]]:
+        store = filled(tmp_path, [*broken, *rows_for(settings)])
+        async with Faulty(TAKEN) as receiver:
+            oncall = pager("oncall", receiver)
+            await carried(store, settings, Clock(), {"oncall": oncall})
+            await oncall.close()
+            told = keys(receiver)
+        states: dict[str, str] = {row.id: row.state for row in store.outbox(kinds=["page", "advice"])}
+        assert [entry.kind for entry in store.ledger()].count("page.parked") == len(broken)
+        store.close()
+        return told, states
+
+    told, states = asyncio.run(story())
+    assert told == {first.incident_id}
+    assert {name for name, state in states.items() if state == "parked"} == bodies.keys()
+    assert "waiting" not in states.values()
