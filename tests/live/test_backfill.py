@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +19,8 @@ from rollguard.config import Settings
 from rollguard.detectors import Account, Detect, Signal, Tick
 from rollguard.incidents import LogCodec, LogRecord
 from rollguard.service import open_store
+from rollguard.service.detect_work import DetectStage
+from rollguard.service.filling import Found, staged_of
 from rollguard.streams import Ingest, Merger
 from tests.live.servers import Broker, Names, until
 from tests.live.workers import Service, shop_topics
@@ -127,3 +133,103 @@ def test_a_changed_metric_is_watched_at_once_as_if_it_had_always_been(broker: Br
             assert_same(mine[bucket], theirs[bucket])
     signals = [each for each in found if isinstance(each, Signal) and each.series.metric == "errors"]
     assert any(each.kind == "left" and each.bucket * settings.bucket_ms >= shop.onset_ms for each in signals)
+
+
+#: A backfill that keeps what it has after each ten blocks, and is sent a signal in the middle of one.
+INTERRUPTED = """
+import os, sys
+from rollguard.cli import main
+from rollguard.service import refill
+from rollguard.streams.kafka import stretches
+
+refill.KEEP_S, stretches.MOST = 0.0, 10
+number, last = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+feed, fed = refill._Run._feed, []
+
+def feed_and_end(run, record):
+    feed(run, record)
+    fed.append(record)
+    if len(fed) == last:
+        os.kill(os.getpid(), number)
+
+refill._Run._feed = feed_and_end
+main()
+"""
+#: A log of blocks has as many as there were reads.
+READS = 12
+
+
+def kept(service: Service) -> Found:
+    """What a backfill left in the database."""
+    store = open_store(service.settings)
+    found = staged_of(store, "detect/0", service.settings)
+    store.close()
+    assert found is not None
+    return found
+
+
+def come_to(service: Service) -> dict[str, Any]:
+    """What a backfill has come to. How the read sources were cut into blocks depends on where each read ended, and is left out: the merger's sums are not."""
+    found = kept(service)
+    stage = DetectStage.restore(service.settings, found.staged.stage)
+    assert stage.filler is not None
+    frontiers = {place: stage.filler.frontier(*place) for place in stage.filler.places}
+    told = {"offset": found.offset, "done": found.staged.done, "away": found.staged.away, "metrics": found.staged.metrics}
+    return told | {"merger": stage.merger.snapshot(), "detect": stage.detect.snapshot(), "frontiers": frontiers}
+
+
+def backfilled(service: Service, *words: str) -> dict[str, Any]:
+    """Run it to its end; what it says it did."""
+    run = CliRunner().invoke(app, ["backfill", "-c", str(service.path()), "--json", *words])
+    assert run.exit_code == 0, run.output
+    done: dict[str, Any] = msgspec.json.decode(run.output)["done"]
+    return done
+
+
+def interrupted(service: Service, number: Signals, last: int) -> None:
+    """Run it until it has fed so many blocks, and a signal comes."""
+    words = [sys.executable, "-P", "-c", INTERRUPTED, str(int(number)), str(last), "backfill", "-c", str(service.path())]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == -number, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGKILL])
+def test_a_backfill_that_is_interrupted_twice_comes_to_what_one_at_once_does_and_so_does_a_repeated_one(
+    broker: Broker, names: Names, tmp_path: Path, number: Signals
+) -> None:
+    shop = shops.a_shop()
+    shop_topics(broker, names, partitions=1)
+    # It ends while something is wrong.
+    broken = {source: [event for event in events if event.ts_ms < shop.onset_ms + 8 * shops.MINUTE_MS] for source, events in shop.events.items()}
+    config, sources = BEFORE["a metric is new"]
+    with Service(broker, tmp_path / "old", names, config, sources=sources) as old:
+        worker = old.ready("--only", "ingest")
+        for part in range(READS):
+            before = old.end_of(old.topic("blocks"))
+            for source, events in broken.items():
+                old.send(names.topic(source), [event.line for event in events[part * len(events) // READS : (part + 1) * len(events) // READS]])
+            until(lambda before=before: old.end_of(old.topic("blocks")) >= before + len(EVENTS), "a block of each source")  # type: ignore[misc]
+        assert worker.end() == 0
+
+        once, torn = (Service(broker, tmp_path / name, names, shops.CONFIG, names=old.names, sources=PATIENT, has_topics=True) for name in ("once", "torn"))
+        whole = backfilled(once)
+        assert whole["blocks"] >= READS * len(EVENTS)
+        assert not whole["resumed"]
+        assert whole["away"] > 0
+        third = whole["blocks"] // 3
+        interrupted(torn, number, third)
+        first = kept(torn)
+        assert (first.staged.done, 0 < first.offset < whole["offset"]) == (False, True)
+        interrupted(torn, number, third)
+        second = kept(torn)
+        assert (second.staged.done, first.offset < second.offset < whole["offset"]) == (False, True)
+        rest = backfilled(torn)
+        # Only what was not kept is read again.
+        assert rest["resumed"]
+        assert rest["records"] < whole["records"]
+        assert come_to(torn) == come_to(once)
+        again = backfilled(torn)
+        assert (again["records"], again["away"]) == (0, whole["away"])
+        assert come_to(torn) == come_to(once)
+        assert backfilled(torn, "--again")["records"] == whole["records"]
+        assert come_to(torn) == come_to(once)
