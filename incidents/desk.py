@@ -268,8 +268,7 @@ class Desk:
 
     def _leader(self, incident: Incident) -> Change | None:
         """The change that most probably did it, where one leads."""
-        first = incident.shown.suspects[0] if incident.shown and incident.shown.suspects else None
-        return None if first is None or first.probability < LEADING else self.changes.changes.get(first.deploy_id)
+        return None if incident.shown is None else self.changes.changes.get(_leads(incident.shown) or "")
 
     def _is_another(self, incident: Incident, signal: Signal) -> bool:
         """Whether a region began to hurt surely later than an incident, and by another change than the incident's regions."""
@@ -307,9 +306,21 @@ class Desk:
             if home is not None:
                 together[deploy_id] = home
                 home.on_trial |= {deploy_id}
-        for incident in list(self.incidents):
+        for incident in self.incidents:
             incident.sure = incident.sure or any(self.trials.is_sure(deploy_id) for deploy_id in incident.on_trial)
+        for incident in [each for each in self.incidents if not each.told]:
+            self._join(incident, tick, at_ms)
+        for incident in list(self.incidents):
             self._go_on(incident, tick, at_ms, out)
+
+    def _join(self, incident: Incident, tick: Tick, at_ms: int) -> None:
+        """Before anybody is told of an incident: let it go into the open one that the same change leads, if there is one."""
+        others = [each for each in self.incidents if each.told]
+        leader = _leads(self._weigh(incident, tick, at_ms).state) if others else None
+        other = next((each for each in others if leader is not None and _leads(self._weigh(each, tick, at_ms).state) == leader), None)
+        if other is not None:
+            self.incidents[self.incidents.index(other)] = other.joined(incident)
+            self.incidents.remove(incident)
 
     def _tidy(self, at_ms: int) -> None:
         """Forget what no later decision can depend on."""
@@ -357,10 +368,7 @@ class Desk:
 
     def _look(self, incident: Incident, tick: Tick, at_ms: int, out: list[Entry]) -> None:
         """Look at an incident again, tell what is new, and decide."""
-        others = (other.pinned for other in self.incidents if other is not incident)
-        ended_ms = max((ill.closed_ms - QUIET_MS for ill in self.history.closed if ill.closed_ms is not None), default=0)
-        incident.look(self.books, self.settings, elsewhere=frozenset().union(*others), well_since=ended_ms // self.settings.bucket_ms)
-        seen = assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
+        seen = self._weigh(incident, tick, at_ms)
         incident.shown = seen.state
         incident.ailing = seen.ailing
         summary = (
@@ -382,6 +390,13 @@ class Desk:
         self._decide(incident, seen, at_ms, out)
         if incident.state == "acting" and outcome_of(incident, self.books, self.settings) == "not_back":
             self._unblame(incident, at_ms, out)
+
+    def _weigh(self, incident: Incident, tick: Tick, at_ms: int) -> Assessment:
+        """Look where it hurts now, and weigh who did it."""
+        others = (other.pinned for other in self.incidents if other is not incident)
+        ended_ms = max((ill.closed_ms - QUIET_MS for ill in self.history.closed if ill.closed_ms is not None), default=0)
+        incident.look(self.books, self.settings, elsewhere=frozenset().union(*others), well_since=ended_ms // self.settings.bucket_ms)
+        return assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
 
     def _unblame(self, incident: Incident, at_ms: int, out: list[Entry]) -> None:
         """A rollback did not help: it was the wrong change, so a person has to look. Nothing is tried a second time."""
@@ -468,6 +483,11 @@ _CODEC = StateCodec(
         Rollback, SeriesName, Signal, Split, Sums, Suspect, Tick, Told, Trial, Trials, VersionSums,
     ),
 )  # fmt: skip
+
+
+def _leads(state: IncidentState) -> str | None:
+    """The change that most probably did it, where one leads."""
+    return next((first.deploy_id for first in state.suspects[:1] if first.probability >= LEADING), None)
 
 
 def _decided(incident: Incident, decision: Decision) -> Entry:

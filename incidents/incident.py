@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from rollguard.config import Settings
 from rollguard.detectors import SeriesName, Signal
 from rollguard.incidents.books import Books, Sums
 from rollguard.incidents.cost import Bill, Clock, bill_of
-from rollguard.incidents.lifecycle import State
+from rollguard.incidents.lifecycle import State, step
 from rollguard.incidents.onset import Moment, sharpest_first, starts_of
 from rollguard.incidents.pipe import Stretch, joined, speechless
 from rollguard.incidents.places import CAP_NATS, Symptom, effect_of, hurt_evidence, region_row
@@ -98,7 +98,9 @@ class Incident:
     @property
     def _first(self) -> Moment:
         if self.began:
-            return min(self.began.values(), key=lambda moment: (moment.bucket, moment.error))
+            # Where nothing has left by itself, hardly more than noise may say since when.
+            measured = self.measured & self.began.keys() or self.began.keys()
+            return min((self.began[region] for region in measured), key=lambda moment: (moment.bucket, moment.error))
         first = min(self.signals.values(), key=lambda s: (s.onset, s.onset_error))
         return Moment(first.onset, first.onset_error)
 
@@ -120,6 +122,25 @@ class Incident:
         else:
             self.away.pop(signal.series, None)
             self.returned_at = max(self.returned_at or 0, signal.onset)
+
+    def joined(self, other: Incident) -> Incident:
+        """One incident of both; of the other nothing has been told."""
+        both = replace(
+            self,
+            away=dict(self.away),
+            signals=dict(self.signals),
+            evidence=dict(self.evidence),
+            dumb=dict(self.dumb),
+            began=dict(self.began),
+            pinned=set(self.pinned),
+            on_trial=self.on_trial | other.on_trial,
+            sure=self.sure or other.sure,
+            state=step(self.state, "left_again"),
+            stirred=True,
+        )
+        for signal in other.signals.values():
+            both.take(signal, frozenset(other.regions))
+        return both
 
     @property
     def measured(self) -> frozenset[str]:
@@ -210,7 +231,12 @@ class Incident:
         now, span = books.now or 0, START_MS // settings.bucket_ms
         named = min(signal.onset for signal in self.signals.values())
         first = max(named - span, min(well_since, named), books.ticks[0].bucket)
-        last = min(now, self.opened + span)
+        # A wave may reach a place hours later: what is counted there until then must not be all that dates it.
+        raised: dict[str, int] = {}
+        for series, signal in self.signals.items():
+            region = series.label("region") or ""
+            raised[region] = min(raised.get(region, signal.bucket), signal.bucket)
+        last = min(now, max(raised.values()) + span)
         known = (last * settings.bucket_ms // 60_000, self.regions, tuple(sorted(map(str, self.signals))))
         # What lies too far back is not kept any more, and then what was found stands.
         if known == self.began_for or last < first:

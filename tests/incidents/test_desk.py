@@ -128,6 +128,26 @@ def test_a_second_region_that_the_leading_suspect_reached_joins() -> None:
     assert last.regions == ("eu-west", "us-east")
 
 
+def test_a_second_region_whose_onset_was_put_too_early_joins_what_the_same_change_leads() -> None:
+    shop = big_shop()
+    begun = ONSET + 2 * MINUTE
+    shop.hurts.append(Hurt("orders", 0.6, begun, where={"region": "us-east"}))
+    signals = [*regional(shop), shop.left("orders", begun, START - 2, region="us-east")]
+    entries = played(shop, [*signals, *deploy(), *deploy(started=START_MS + 2 * MINUTE_MS, regions=["us-east"])])
+    assert the_last(entries).regions == ("eu-west", "us-east")
+    assert len(decisions(entries, "page")) == 1
+
+
+def test_a_wave_hours_later_is_dated_by_what_was_counted_there_then() -> None:
+    shop = big_shop()
+    late = 90 * MINUTE
+    signals = [*regional(shop), *regional(shop, region="us-east", onset=ONSET + late)]
+    waves = [*deploy(rollback={"supported": False}), *deploy(started=START_MS + 90 * MINUTE_MS, regions=["us-east"], rollback={"supported": False})]
+    last = the_last(played(shop, [*signals, *waves], last=ONSET + late + 10 * MINUTE))
+    assert last.regions == ("eu-west", "us-east")
+    assert last.suspects[0].evidence["waves"] > 3.0
+
+
 def test_it_closes_after_a_quiet_time_once_all_signals_have_returned() -> None:
     shop = Shop()
     signals = regional(shop)
