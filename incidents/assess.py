@@ -190,7 +190,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         onset_ms=incident.onset * settings.bucket_ms,
         closed_at_ms=None,
         state=incident.state,
-        verdict=_verdict(verdicts, settings, feed_silent=feed_silent),
+        verdict=_verdict(verdicts, settings, feed_silent=feed_silent, speechless=scene.speechless),
         metrics=incident.metrics,
         regions=incident.regions,
         services=tuple(sorted(services)),
@@ -245,11 +245,12 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     )
 
 
-def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool) -> Verdict:
+def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool, speechless: bool) -> Verdict:
     if feed_silent:
         return "inconclusive"
     if verdicts.suspects and verdicts.suspects[0].probability >= settings.policy.guilty:
-        return "guilty"
+        # Nobody is called guilty of what a broken pipe explains.
+        return "inconclusive" if speechless else "guilty"
     if verdicts.no_change >= settings.policy.guilty:
         return "no_change"
     return "inconclusive"
@@ -301,6 +302,7 @@ def _scene(
         n_services=len(books.services),
         measured=incident.measured,
         standing=_standing(incident, first_services),
+        speechless=incident.speechless,
     )
 
 

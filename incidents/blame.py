@@ -33,6 +33,8 @@ LEAST_SHARE = 0.1
 VERSION_FOR, VERSION_AGAINST = 6.0, 1.0
 #: What it speaks against a change, in nats, that it was rolled back and nothing came back: it is suspected no longer.
 IN_VAIN = 60.0
+#: What it speaks against a change, in nats, that no source says anything of what hurts: one in twenty such silences is an outage of everything.
+BROKEN_PIPE = 3.0
 #: Evidence of one place beyond this, in nats, says nothing more, and would overflow.
 MOST_NATS = 500.0
 
@@ -47,7 +49,7 @@ class Blame:
     probability : float
     uncalibrated : float
         What the evidence alone would make of it.
-    time_nats, waves_nats, place_nats, service_nats, version_nats, aftermath_nats : float
+    time_nats, waves_nats, place_nats, service_nats, version_nats, aftermath_nats, pipe_nats : float
         Log likelihood ratios against "no change".
     reasons : tuple of str
     lag_ms : int or None
@@ -68,17 +70,18 @@ class Blame:
     lag_ms: int | None
     within_window: bool
     aftermath_nats: float = 0.0
+    pipe_nats: float = 0.0
 
     @property
     def nats(self) -> float:
         """All evidence together."""
-        return self.time_nats + self.waves_nats + self.place_nats + self.service_nats + self.version_nats + self.aftermath_nats
+        return self.time_nats + self.waves_nats + self.place_nats + self.service_nats + self.version_nats + self.aftermath_nats + self.pipe_nats
 
     @property
     def evidence(self) -> dict[str, float]:
         """Each kind of evidence by its name."""
         each = {"time": self.time_nats, "waves": self.waves_nats, "place": self.place_nats, "service": self.service_nats, "version": self.version_nats}
-        return each | ({"aftermath": self.aftermath_nats} if self.aftermath_nats else {})
+        return each | {name: nats for name, nats in (("aftermath", self.aftermath_nats), ("pipe", self.pipe_nats)) if nats}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def weigh(
     tempered, none = _posterior([math.log(prior) + calibration.power * b.nats for b in weighed])
     # Where the model fails, all is as before; what began before a change is not blamed on it even then, nor what was rolled back in vain.
     lapse = calibration.lapse
-    shares = [prior if each and b.aftermath_nats == 0.0 else 0.0 for b, each in zip(weighed, could, strict=True)]
+    shares = [prior if each and b.aftermath_nats == 0.0 and b.pipe_nats == 0.0 else 0.0 for b, each in zip(weighed, could, strict=True)]
     spread = NO_CHANGE_PRIOR + math.fsum(shares)
     found = [
         replace(b, probability=(1.0 - lapse) * share + lapse * before / spread, uncalibrated=alone)
@@ -169,6 +172,8 @@ def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...], *
     service_nats, service_reason = _service(scene, change)
     version_nats, version_reasons = _version(contrasts)
     aftermath_nats = -IN_VAIN if in_vain else 0.0
+    pipe_nats = -BROKEN_PIPE if scene.speechless else 0.0
+    pipe = (f"pipe: no source says anything of what hurts, which a broken pipe explains better ({pipe_nats:+.1f} nats)",) if scene.speechless else ()
     aftermath = (f"aftermath: it was rolled back, and what hurt did not come back ({aftermath_nats:+.1f} nats)",) if in_vain else ()
     return Blame(
         change=change,
@@ -179,10 +184,11 @@ def _one(scene: Scene, change: Change, contrasts: tuple[VersionContrast, ...], *
         place_nats=place_nats,
         service_nats=service_nats,
         version_nats=version_nats,
-        reasons=(time_reason, *waves_reasons, *place_reasons, service_reason, *version_reasons, *aftermath),
+        reasons=(time_reason, *waves_reasons, *place_reasons, service_reason, *version_reasons, *aftermath, *pipe),
         lag_ms=lag_ms,
         within_window=within,
         aftermath_nats=aftermath_nats,
+        pipe_nats=pipe_nats,
     )
 
 

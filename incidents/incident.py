@@ -40,6 +40,7 @@ class Incident:
     signals: dict[SeriesName, Signal] = field(default_factory=dict)
     returned_at: int | None = None
     last_signal: int = 0
+    last_looked: int = 0
     evidence: dict[str, float] = field(default_factory=dict)
     #: By region ("": everywhere) the stretches since the onset in which no source said anything.
     dumb: dict[str, list[Stretch]] = field(default_factory=dict)
@@ -209,6 +210,18 @@ class Incident:
             if found:
                 self.dumb[region] = joined(self.dumb.get(region, []), found)
 
+    @property
+    def speechless(self) -> bool:
+        """Whether for most of the time since its onset no source said anything of any place that hurts."""
+        last = self.last_looked if self.away else self.returned_at or self.last_looked
+        for region in self.regions or ("",):
+            first = self.onset_in(region)[0]
+            stretches = joined(self.dumb.get("", []), self.dumb.get(region, []))
+            silent = sum(max(0, min(stop, last + 1) - max(start, first)) for start, stop in stretches)
+            if 2 * silent <= last + 1 - first:
+                return False
+        return True
+
     def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset(), well_since: int = 0) -> None:
         """Look again where it hurts, and since when.
 
@@ -221,6 +234,7 @@ class Incident:
         well_since : int
             Bucket from which an earlier incident was over: what hurt before was that one.
         """
+        self.last_looked = books.now or 0
         found = locate(books, settings, self.signals)
         self.evidence = {region: 0.0 if region in elsewhere - self.pinned else nats for region, nats in found.items()}
         self._date(books, settings, well_since)

@@ -47,6 +47,8 @@ class Scene:
         Services known at all.
     standing : dict of str to float
         Nats by which each service of the first symptom stood out when it left its baseline; a service left out stands as the others.
+    speechless : bool
+        For most of the time no source said anything of what hurts.
     """
 
     now_ms: int
@@ -58,3 +60,4 @@ class Scene:
     n_services: int
     measured: frozenset[str] = frozenset()
     standing: dict[str, float] = field(default_factory=dict)
+    speechless: bool = False

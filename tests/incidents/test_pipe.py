@@ -86,3 +86,20 @@ def test_of_a_region_of_which_nothing_comes_what_was_lost_is_not_known() -> None
     found = [e.incident for e in Desk(shop.settings).feed(only_orders.log(START, START + 90 + 40 * MINUTE, [left, back])) if e.incident is not None]
     assert found[-1].data_quality == ()
     assert found[-1].orders_lost > 1000.0
+
+
+def test_a_change_just_before_nothing_comes_any_more_is_not_called_guilty() -> None:
+    silent = range(START + 40, START + 80)
+    suspect = scenes.deploy(started=scenes.START_MS + 5 * scenes.MINUTE_MS, minutes=1.0, regions=[None])
+
+    def said(shop: scenes.Shop) -> IncidentState:
+        left, back = shop.left("orders", START + 41, START + 40), shop.returned("orders", START + 90, START + 88)
+        entries = Desk(shop.settings).feed(shop.log(START, START + 90 + 40 * MINUTE, [left, back, *suspect]))
+        return [entry.incident for entry in entries if entry.incident is not None][-1]
+
+    mute = said(scenes.Shop(silent=dict.fromkeys(ALL, silent)))
+    stopped = said(scenes.Shop(silent={"orders": silent}, hurts=[scenes.Hurt("orders", 0.0, START + 40, START + 80)]))
+    assert (mute.verdict, stopped.verdict) == ("inconclusive", "guilty")
+    assert mute.suspects[0].evidence["pipe"] == -3.0
+    assert mute.suspects[0].probability < stopped.suspects[0].probability
+    assert "pipe" not in stopped.suspects[0].evidence
