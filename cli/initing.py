@@ -202,10 +202,12 @@ def _tell(out: Path, inferred: Inferred, settings: Settings, samples: Sequence[S
     for role in ROLES:
         if role not in read:
             typer.echo(f"{role}: not found; the config says what to do.")
+    if "changes" in read and read["changes"]["first_refused"]:
+        typer.echo("A change has to be a CDEvent or have our own form, or nothing can be blamed: docs/changes-in.md has both, and ways to do without.")
     marks = out.read_text(encoding="utf-8").count("# CHECK:") - 1
     if marks:
         typer.echo(f"{marks} {'line is' if marks == 1 else 'lines are'} marked `# CHECK:` in it: look at {'it' if marks == 1 else 'them'} first.")
-    typer.echo(f"Next: {following[0]} && {following[1]}")
+    typer.echo(f"Next: {' && '.join(following)}")
 
 
 def _is_told(guess: FieldGuess) -> bool:
