@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -166,7 +167,12 @@ def _reviewed(samples: Sequence[Sample], inferred: Inferred, given: Given) -> tu
 def _asked(question: str, default: str, known: Sequence[str] = ()) -> str:
     """Ask until the answer is one that can be. Questions go to stderr: stdout is what was found."""
     while True:
-        answer = str(typer.prompt(printable(question), default=default, err=True)).strip()
+        try:
+            answer = str(typer.prompt(printable(question), default=default, err=True)).strip()
+        except typer.Abort:
+            if not sys.stdin.isatty():
+                typer.echo("\nNobody answers here, and nothing was written. With --yes nothing is asked, and each doubt is marked `# CHECK:`.", err=True)
+            raise
         if not known or answer in known:
             return answer
         near = near_match(answer, known)

@@ -79,6 +79,7 @@ def test_a_person_is_asked_and_a_wrong_answer_is_asked_again(rollguard: Rollguar
 def test_nobody_who_answers_leaves_nothing_behind(rollguard: Rollguard, tmp_path: Path) -> None:
     done = rollguard(*SAMPLES)
     assert done.code == 1
+    assert "With --yes nothing is asked" in done.err
     assert not (tmp_path / "rollguard.yaml").exists()
 
 
