@@ -180,9 +180,10 @@ def change_findings(settings: Settings, records: Sequence[RecordSeen], places: P
         except ChangeRefusedError as error:
             refused.append(str(error).rstrip("."))
     if refused:
-        text = f"{len(refused)} of the newest {_count(len(records), 'change')} are refused; the first: {refused[0]}."
+        text = f"{len(refused)} of the newest {_count(len(records), 'change')} refused; the first: {refused[0]}."
         many: State = "mend" if len(refused) >= MANY_REFUSED * len(records) else "note"
-        yield Finding(state=many, what=what, text=f"{text} Expected: CDEvents, or our own form (docs/architecture.md).", where=places.of("changes", "topic"))
+        advice = " Expected: CDEvents, or our own form; docs/changes-in.md has both, and ways to do without."
+        yield Finding(state=many, what=what, text=text + advice, where=places.of("changes", "topic"))
     if counted:
         yield Finding(state="ok", what=what, text=f"{counted} of the newest {_count(len(records), 'change')} are of environment {settings.environment}")
     elif len(refused) < len(records):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -166,7 +167,12 @@ def _reviewed(samples: Sequence[Sample], inferred: Inferred, given: Given) -> tu
 def _asked(question: str, default: str, known: Sequence[str] = ()) -> str:
     """Ask until the answer is one that can be. Questions go to stderr: stdout is what was found."""
     while True:
-        answer = str(typer.prompt(printable(question), default=default, err=True)).strip()
+        try:
+            answer = str(typer.prompt(printable(question), default=default, err=True)).strip()
+        except typer.Abort:
+            if not sys.stdin.isatty():
+                typer.echo("\nNobody answers here, and nothing was written. With --yes nothing is asked, and each doubt is marked `# CHECK:`.", err=True)
+            raise
         if not known or answer in known:
             return answer
         near = near_match(answer, known)
@@ -202,10 +208,12 @@ def _tell(out: Path, inferred: Inferred, settings: Settings, samples: Sequence[S
     for role in ROLES:
         if role not in read:
             typer.echo(f"{role}: not found; the config says what to do.")
+    if "changes" in read and read["changes"]["first_refused"]:
+        typer.echo("A change has to be a CDEvent or have our own form, or nothing can be blamed: docs/changes-in.md has both, and ways to do without.")
     marks = out.read_text(encoding="utf-8").count("# CHECK:") - 1
     if marks:
         typer.echo(f"{marks} {'line is' if marks == 1 else 'lines are'} marked `# CHECK:` in it: look at {'it' if marks == 1 else 'them'} first.")
-    typer.echo(f"Next: {following[0]} && {following[1]}")
+    typer.echo(f"Next: {' && '.join(following)}")
 
 
 def _is_told(guess: FieldGuess) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ __all__ = ["own_findings", "topic_findings"]
 #: Newest records of a topic that are read.
 SAMPLE = 500
 LONGEST_MS = 10 * 365 * 86_400_000
+#: Units of an age, and up to how many of each it is told in.
+UNITS_MS = {1000: 120, 60_000: 120, 3_600_000: 48, 86_400_000: math.inf}
 
 
 async def topic_findings(settings: Settings, access: Access, topics: Topics, places: Places) -> list[Finding]:
@@ -79,12 +82,18 @@ def _refused(name: str, error: KafkaError, there: Mapping[str, int], where: str)
     return finding if near is None else Finding(state="mend", what=finding.what, text=f"{finding.text} Did you mean '{near}'?", where=where)
 
 
+def _age(age_ms: int) -> str:
+    """An age in a unit that a person can read: whole seconds, minutes, hours or days."""
+    unit = next(unit for unit, most in UNITS_MS.items() if age_ms < most * unit)
+    return format_duration(age_ms // unit * unit)
+
+
 def _fresh(settings: Settings, seen: TopicSeen, records: Sequence[RecordSeen], now_ms: int, where: str) -> Finding:
     what, text = f"topic {seen.name}", f"{seen.partitions} {'partition' if seen.partitions == 1 else 'partitions'}"
     if not records:
         return Finding(state="note", what=what, text=f"{text}, no record yet")
     age_ms = now_ms - max(record.at_ms for record in records)
-    span = format_duration(abs(age_ms) // 1000 * 1000)
+    span = _age(abs(age_ms))
     if age_ms > -1000:
         return Finding(state="ok", what=what, text=f"{text}, newest record {span} ago")
     allowed_ms = min((source.ahead_ms for source in settings.sources.values() if source.topic == seen.name), default=60_000)

@@ -243,7 +243,8 @@ def _where(root: Node, path: tuple[str, str], where: Collection[str], name: str,
     for field in where:
         if field not in source.fields:
             problem = f"'{field}' is not in sources.{name}.fields"
-            yield mistake_at(root, (*path, "where", field), problem, expected=listed(source.fields), known=list(source.fields), word=field)
+            expected = f"{listed(source.fields)}; or name there which of their fields it is, as {field}: THEIRS"
+            yield mistake_at(root, (*path, "where", field), problem, expected=expected, known=list(source.fields), word=field)
 
 
 def _money_clock(settings: Settings, root: Node, metrics: Sequence[str]) -> Iterator[Mistake]:

@@ -115,12 +115,15 @@ def near_match(word: str, known: Iterable[str]) -> str | None:
     'lateness'
     >>> near_match("Orders", ["orders", "errors"])
     'orders'
-    >>> near_match("colour", ["topic", "idle"]) is None
-    True
+    >>> near_match("colour", ["topic", "idle"]) is None, near_match("kind", ["id", "ts"]) is None
+    (True, True)
     """
     by_small = {each.lower(): each for each in sorted(known, reverse=True)}
     # A word of any length may stand in a file; difflib is quadratic.
-    found = difflib.get_close_matches(word[:100].lower(), sorted(by_small), n=1, cutoff=0.6)
+    word = word[:100].lower()
+    # A known word of two letters stands in many others without being meant: `id` in `kind`.
+    alike = sorted(each for each in by_small if len(each) > 2 or len(word) <= 3)
+    found = difflib.get_close_matches(word, alike, n=1, cutoff=0.6)
     return by_small[found[0]] if found else None
 
 

@@ -21,6 +21,9 @@ log = structlog.get_logger()
 
 #: Between two looks, in seconds.
 LOOK_S = 5.0
+#: A desk that is further behind than this catches up, and says every so many looks how far it is.
+BEHIND_MS = 5 * 60_000
+LOOKS_APART = 6
 #: The flag that says when the change feed last brought something, epoch ms.
 CHANGES = "changes"
 #: The flag that each look writes: a database that is read-only, or full, still answers questions.
@@ -67,6 +70,8 @@ class Watch:
         self.blind: dict[Reason, Blindness | None] = {}
         self._alarms = {} if pagers is None else {reason: Alarm(reason, settings, store, pagers, now_ms) for reason in REASONS}
         self._waiting: dict[str, int] = {}
+        #: For how many looks the desk has been far behind; None: it is not.
+        self._behind: int | None = None
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -110,6 +115,7 @@ class Watch:
         self.blind = blindness_of(self.seen, self.settings)
         for name in ("database", "brokers"):
             self._note(name, before, self.seen)
+        self._note_pace(before)
         if self._alarms:
             await asyncio.gather(*(self._tell(reason, blind, flags) for reason, blind in self.blind.items()))
 
@@ -165,6 +171,23 @@ class Watch:
         limit_ms = self.settings.blind.outbox_ms or 0
         late = [row for row in glance.undelivered if now_ms - known[row.id] >= limit_ms]
         return min(known.values()), tuple(sorted({msgspec.json.decode(row.body, type=Notice).pager for row in late}))
+
+    def _note_pace(self, before: Seen) -> None:
+        """Say that the desk catches up, as after its first start, and when it is in the present; whoever has no desk says nothing of it."""
+        now = self.seen
+        if now.frontier_ms is None or not self.has_desk():
+            self._behind = None
+            return
+        behind_ms = now.now_ms - now.frontier_ms
+        if behind_ms <= BEHIND_MS:
+            if self._behind is not None:
+                log.info("caught_up", stage="desk", behind_s=behind_ms // 1000)
+            self._behind = None
+            return
+        self._behind = 0 if self._behind is None else self._behind + 1
+        # One that stands still does not catch up: the page that we are blind says so.
+        if self._behind % LOOKS_APART == 0 and now.frontier_ms != before.frontier_ms:
+            log.info("catching_up", stage="desk", behind_s=behind_ms // 1000)
 
     @staticmethod
     def _note(name: str, before: Seen, now: Seen) -> None:

@@ -16,6 +16,8 @@ LEAST = 0.5
 #: A label has few values: this many, or this share of the records.
 FEW = 20
 FEW_SHARE = 0.2
+#: Of fewer records nearly every field differs in each.
+ENOUGH = 20
 _LONGEST_LABEL = 200
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+(?:-?\d{1,2}[a-z]?)?|[a-z]{2}\d{1,2}|[A-Z]{2}")
 _VERSION = re.compile(r"v?\d{1,4}(?:\.\d{1,6}){1,3}(?:[-+.][0-9A-Za-z.-]{1,40})?|[0-9a-f]{7,12}|[0-9a-f]{40}")
@@ -57,7 +59,7 @@ def fields_of(columns: Sequence[Column], names: Iterable[str]) -> tuple[tuple[Fi
     found: list[FieldGuess] = []
     for name in names:
         if name not in taken:
-            found.append(FieldGuess(name=name, theirs=None))
+            found.append(FieldGuess(name=name, theirs=None, why=_perhaps(name, [column for column in columns if column.way not in used])))
             continue
         score, column = taken[name]
         wrap = ""
@@ -90,6 +92,21 @@ def _guess(name: str, column: Column, score: float, wrap: str, form: TimeForm | 
     if name != "version" and name not in {"promised_minutes", "actual_minutes"} and seen < of:
         why, score = f"{why}; the other {of - seen} records have none and are refused", min(score, SURE - 0.01)
     return FieldGuess(name=name, theirs=theirs, path=not direct, sure=round(score, 2), why=why)
+
+
+def _perhaps(name: str, columns: Sequence[Column]) -> str:
+    """What a person may mean where no name tells, as names in another language do: fields that could be it by what stands in them."""
+    if name == "id":
+        fit = [path_text(each.way) for each in columns if each.of >= ENOUGH and each.share == 1.0 and _is_distinct(each)]
+    elif name in {"service", "region"}:
+        fit = [f"{path_text(each.way)} ({_few(each)})" for each in columns if each.share == 1.0 and each.all_are(str) and each.distinct <= FEW]
+    else:
+        fit = []
+    return f"perhaps {', '.join(fit[:3])}" if fit else ""
+
+
+def _is_distinct(column: Column) -> bool:
+    return column.all_are(str, int) and column.distinct == len(column.values) and time_form(column.values) is None
 
 
 def _few(column: Column) -> str:

@@ -59,7 +59,7 @@ class FieldGuess(msgspec.Struct, frozen=True, kw_only=True):
     sure : float
         0..1; from `SURE` on it needs no question.
     why : str
-        In words, for a comment.
+        In words, for a comment; where nothing was found, what it may be.
     """
 
     name: str
@@ -93,6 +93,8 @@ class SourceGuess(msgspec.Struct, frozen=True, kw_only=True):
         The form of the event time, in words.
     where : dict of str to list of str
         Which records of the topic are meant, by our name of a field.
+    all_count : str
+        What speaks against it that each record of a topic of errors is one, and what to do; "": nothing does.
     file : str or None
         The file that stood for the topic.
     """
@@ -106,6 +108,7 @@ class SourceGuess(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str | None = None
     form: str = ""
     where: dict[str, list[str]] = {}
+    all_count: str = ""
     file: str | None = None
 
     def field(self, name: str) -> FieldGuess:

@@ -169,8 +169,21 @@ def _source(role: str, part: _Part, sure: float, why: str, given: Given) -> Sour
         epoch=None if form is None else form.epoch,
         form="" if form is None else form.said,
         where=where,
+        all_count=_all_count(seen, part) if role == "errors" else "",
         file=part.sample.file,
     )
+
+
+def _all_count(seen: Sequence[Column], part: _Part) -> str:
+    """What says that a topic holds more than errors: a status of HTTP that is none, in most of its records."""
+    if part.kind is not None:
+        return ""
+    for column in seen:
+        well = sum(isinstance(each, int) and 100 <= each < 400 for each in column.values)
+        if "status" in tokens(" ".join(column.way)) and 2 * well > column.of and all(isinstance(each, int) and 100 <= each < 600 for each in column.values):
+            said = f"{path_text(column.way)} is below 400 in {well} of {column.of} records, so not each is an error, but each counts as one"
+            return f"CHECK: {said}. Name the field that tells them apart as `kind` in `fields`, and here its values that are errors"
+    return ""
 
 
 def _as_given(guess: FieldGuess, theirs: str | None) -> FieldGuess:

@@ -122,13 +122,15 @@ def _source(source: SourceGuess, watched: tuple[str, ...]) -> Iterator[Line]:
     if source.where:
         chosen = ", ".join(f"{_scalar(name)}: [{', '.join(map(_scalar, values))}]" for name, values in source.where.items())
         yield f"    where: {{{chosen}}}", f"only these records of the topic; {source.field('kind').why}"
+    elif source.all_count:
+        yield "    # where: {kind: [VALUE]}", source.all_count
     yield "    fields:", ""
     for guess in source.fields:
         yield from _field(guess, source, watched)
 
 
 def _field(guess: FieldGuess, source: SourceGuess, watched: tuple[str, ...]) -> Iterator[Line]:
-    name = guess.name
+    name, perhaps = guess.name, f" ({guess.why})" if guess.why else ""
     if guess.theirs is not None:
         written = f"{{path: {json.dumps(guess.theirs, ensure_ascii=False)}}}" if guess.path else _scalar(guess.theirs)
         yield f"      {name}: {written}", f"{'CHECK: ' if guess.doubtful else ''}{guess.why}"
@@ -137,11 +139,15 @@ def _field(guess: FieldGuess, source: SourceGuess, watched: tuple[str, ...]) -> 
     elif name == "version":
         yield f"      {name}: version", "not found; a record without it counts all the same. Name the field here if there is one"
     elif name in watched:
-        yield f'      {name}: {{path: "{_ANYWHERE}"}}', f"CHECK: not found, so these events count as of no certain {name}. Name the field here if there is one"
+        yield (
+            f'      {name}: {{path: "{_ANYWHERE}"}}',
+            f"CHECK: not found{perhaps}, so these events count as of no certain {name}. Name the field here if there is one",
+        )
     elif name == "id":
-        yield f"      {name}: null", "not found: a record that is sent twice counts twice. Name a field that is different in each event, if there is one"
+        doubt, advice = "CHECK: " if perhaps else "", "Name a field that is different in each event, if there is one"
+        yield f"      {name}: null", f"{doubt}not found{perhaps}: a record that is sent twice counts twice. {advice}"
     else:
-        yield f"      {name}: null", "not found"
+        yield f"      {name}: null", f"not found{perhaps}"
 
 
 def _metrics(inferred: Inferred, watched: tuple[str, ...]) -> Iterator[Line]:
@@ -168,7 +174,7 @@ def _joined_on(inferred: Inferred, watched: tuple[str, ...]) -> tuple[str, ...]:
 def _changes(changes: SourceGuess | None) -> Iterator[Line]:
     yield "changes:", "deploys and other changes: without them nothing can be blamed"
     if changes is None:
-        yield "  topic: deploys", "CHECK: no topic looks like changes. Have the pipeline write to one, or send them by HTTP (docs/service.md)"
+        yield "  topic: deploys", "CHECK: no topic looks like changes. Have the pipeline write to one, or send them by HTTP (docs/changes-in.md)"
     elif changes.file is not None:
         yield f"  topic: {_scalar(changes.topic)}", f"CHECK: write the topic's name here; the sample was the file {_printable(changes.file)}"
     else:
@@ -186,7 +192,8 @@ def _kafka(kafka: Mapping[str, str]) -> Iterator[Line]:
         yield f"  ssl_context: {{{', '.join(f'{name}: {_scalar(value)}' for name, value in nested.items())}}}", ""
     if not kafka:
         yield "  bootstrap_servers: 127.0.0.1:9092", "CHECK: the samples were files; write the address of your brokers here"
-    yield "  # prefix: rollguard", "Rollguard's own topics begin with it; another one for each Rollguard on these brokers"
+    if "prefix" not in kafka:
+        yield "  # prefix: rollguard", "Rollguard's own topics begin with it; another one for each Rollguard on these brokers"
 
 
 def _scalar(text: str) -> str:

@@ -87,4 +87,4 @@ def test_changes_of_another_environment_and_refused_ones_are_told() -> None:
     (finding,) = change_findings(settings, seen, Places(None))
     assert (finding.state, "set environment: prod" in finding.text) == ("mend", True)
     told = list(change_findings(settings, [*seen, record(9, b"{}", NOW_MS)], Places(None)))
-    assert any("1 of the newest 4 changes are refused" in each.text for each in told)
+    assert any("1 of the newest 4 changes refused" in each.text and "docs/changes-in.md" in each.text for each in told)

@@ -41,7 +41,10 @@ def test_samples_become_a_config_that_check_takes(
     assert (done.code, done.err) == (0, "")
     assert "orders: shop.orders: 40 of 40 records of the sample can be read" in done.out
     assert "errors: web.errors: 40 of 40 records of the sample can be read" in done.out
-    assert done.out.splitlines()[-1] == "Next: rollguard topics create -c rollguard.yaml && rollguard check -c rollguard.yaml --live"
+    assert (
+        done.out.splitlines()[-1]
+        == "Next: rollguard topics create -c rollguard.yaml && rollguard check -c rollguard.yaml --live && rollguard worker -c rollguard.yaml"
+    )
     settings = load_layers([Layer(default_text(), "default.yaml"), read_layer(tmp_path / "rollguard.yaml")])
     assert (settings.sources["orders"].epoch, settings.sources["orders"].fields["region"], settings.store.url) == (
         "s",
@@ -76,6 +79,7 @@ def test_a_person_is_asked_and_a_wrong_answer_is_asked_again(rollguard: Rollguar
 def test_nobody_who_answers_leaves_nothing_behind(rollguard: Rollguard, tmp_path: Path) -> None:
     done = rollguard(*SAMPLES)
     assert done.code == 1
+    assert "With --yes nothing is asked" in done.err
     assert not (tmp_path / "rollguard.yaml").exists()
 
 

@@ -169,6 +169,27 @@ def test_what_is_not_found_stands_in_the_config_with_what_to_do() -> None:
     assert decoded(inferred, Sample(name="orders", records=made)).refusals == ()
 
 
+def test_names_in_another_language_are_offered_where_none_of_ours_is_found() -> None:
+    made = [
+        {"bestellnr": f"{n:08x}q", "zeit": event_ms(n) // 1000, "ort": {"markt": ("nord", "sued")[n % 2]}, "dienst": {"name": "kasse", "fassung": "9.0"}}
+        for n in range(N)
+    ]
+    pages = [each | {"antwort": {"status": 502 if n % 10 == 0 else 200}} for n, each in enumerate(made)]
+    said = Given(topics={"orders": "bestellungen", "errors": "netzseite"})
+    text = config_text(infer([Sample(name="bestellungen", records=made), Sample(name="netzseite", records=pages)], said), kafka={})
+    assert "CHECK: not found (perhaps bestellnr): a record that is sent twice counts twice" in text
+    assert "perhaps dienst.name (kasse)" in text
+    assert "CHECK: antwort.status is below 400 in 54 of 60 records, so not each is an error" in text
+    assert text.count("# where:") == 1
+
+
+def test_a_topic_of_errors_alone_is_not_doubted() -> None:
+    plain = {name: known[0] for name, known in NAMES.items()}
+    failed = [each | {"status_code": 502 if n % 20 else 302} for n, each in enumerate(records(plain))]
+    inferred = infer([Sample(name="orders", records=records(plain)), Sample(name="errors", records=failed)])
+    assert inferred.sources["errors"].all_count == ""
+
+
 def test_a_label_that_one_source_lacks_counts_as_of_no_certain_place() -> None:
     samples = shop()
     samples["web.exceptions"] = [{key: value for key, value in each.items() if key != "region"} for each in samples["web.exceptions"]]

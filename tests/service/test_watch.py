@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from sqlalchemy import create_engine
+from structlog.testing import capture_logs
 
 from rollguard.config import Settings
 from rollguard.responders import Executor, Notice, make_pager
@@ -131,6 +132,32 @@ def test_while_all_is_well_nobody_is_told(where: str) -> None:
         assert watch.troubles == {}
 
     run(story, where)
+
+
+def test_a_desk_that_catches_up_says_how_far_it_is_and_when_it_is_there(where: str) -> None:
+    async def story(world: World) -> None:
+        one, other = world.watch(), world.watch(desk=False)
+        for minutes in range(30, -1, -1):
+            world.now_ms += 5 * SECOND_MS
+            world.store.raise_flag(Executor.FRONTIER, str(world.now_ms - minutes * MINUTE_MS), world.now_ms)
+            await asyncio.gather(one.look(), other.look())
+
+    with capture_logs() as told:
+        run(story, where)
+    said = [(each["event"], each["behind_s"]) for each in told if each["event"] in {"catching_up", "caught_up"}]
+    assert said == [("catching_up", 60 * minutes) for minutes in (30, 24, 18, 12, 6)] + [("caught_up", 300)]
+
+
+def test_a_desk_that_stands_still_does_not_catch_up(where: str) -> None:
+    async def story(world: World) -> None:
+        watch = world.watch()
+        world.store.raise_flag(Executor.FRONTIER, str(world.now_ms - 20 * MINUTE_MS), world.now_ms)
+        await watch.look()
+        await world.go_on(MINUTE_MS, watch, moves=False)
+
+    with capture_logs() as told:
+        run(story, where)
+    assert [each["event"] for each in told].count("catching_up") == 1
 
 
 def test_a_frontier_that_stands_still_is_paged_by_one_of_several_workers_and_ends_by_itself(where: str) -> None:
