@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
+import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from rollguard.config import Settings
@@ -23,6 +24,8 @@ from rollguard.store import Batch, IncidentRow, LedgerRow, OutboxRow, Store, Tim
 from rollguard.streams.kafka import Bounds, Logs, Outgoing
 
 __all__ = ["DeskOut", "DeskWork", "DeskWorks"]
+
+log = structlog.get_logger()
 
 #: Without a tick for so long beyond what one may take, time itself is told, by the clock on the wall.
 PULSE_MS = 60_000
@@ -49,6 +52,8 @@ class DeskOut(msgspec.Struct, frozen=True):
         Dead letters and pulses.
     changed_ms : int or None
         When the change feed last brought something, by the clock of who wrote it into our log.
+    told : list of Entry
+        That an incident opened or closed.
     """
 
     batch: Batch | None
@@ -57,6 +62,7 @@ class DeskOut(msgspec.Struct, frozen=True):
     releases: list[ChangeSeen | Command] = []
     probe: Probe | None = None
     changed_ms: int | None = None
+    told: list[Entry] = []
 
 
 class DeskWorks:
@@ -133,6 +139,7 @@ class DeskWork:
         releases: list[ChangeSeen | Command] = []
         probe: Probe | None = None
         changed_ms: int | None = None
+        told: list[Entry] = []
         for record in records:
             try:
                 found = self.codec.decode(record.value or b"")
@@ -149,6 +156,8 @@ class DeskWork:
                 timeline.append(_timeline(record.offset, ordinal, entry, line))
                 if entry.incident is not None:
                     incidents[entry.incident_id] = _incident(record.offset, entry, line)
+                if entry.event in {"opened", "closed"}:
+                    told.append(entry)
                 if entry.decision is not None:
                     ledger.append(LedgerRow(offset=record.offset, ordinal=ordinal, at_ms=entry.at_ms, kind=f"decided.{entry.decision.action}", body=line))
             if isinstance(found, Command | Kill):
@@ -177,7 +186,7 @@ class DeskWork:
             outbox=tuple(outbox),
             ledger=tuple(ledger),
         )
-        return DeskOut(batch, letters, kills, releases, probe, changed_ms)
+        return DeskOut(batch, letters, kills, releases, probe, changed_ms, told)
 
     async def rest(self, now_ms: int) -> DeskOut | None:
         """Tell by the clock on the wall that no bucket closes any more."""
@@ -202,6 +211,8 @@ class DeskWork:
             await stored(remember, self.works.store, out.releases, self.works.now_ms())
         if out.batch is not None:
             await self._record(out.batch)
+        for entry in out.told:
+            _note(entry)
         if out.records:
             await self.works.logs.append(out.records)
 
@@ -224,6 +235,23 @@ class DeskWork:
         # Records may be missing that fell out of the log's retention, or that an older desk has applied.
         await stored(self.works.store.record, "desk", self.epoch, msgspec.structs.replace(batch, gap=self._gap), self.works.now_ms())
         self._recorded, self._gap = batch.to_offset, False
+
+
+def _note(entry: Entry) -> None:
+    """Log that an incident opened or closed, also where nobody is paged for it."""
+    state = entry.incident
+    if state is not None:
+        first = state.suspects[0].deploy_id if state.suspects else None
+        log.info(
+            f"incident_{entry.event}",
+            stage="desk",
+            incident_id=entry.incident_id,
+            verdict=state.verdict,
+            suspect=first,
+            metrics=state.metrics,
+            regions=state.regions,
+            orders_lost=state.orders_lost,
+        )
 
 
 def _timeline(offset: int, ordinal: int, entry: Entry, line: bytes) -> TimelineRow:
