@@ -151,13 +151,12 @@ class DeskWork:
                 self.frontier_ms = (found.bucket + 1) * self.works.settings.bucket_ms
             entries = self.desk.feed([found])
             settings, late_ms = self.works.settings, self.desk.lateness_ms
+            told += [entry for entry in entries if entry.event in {"opened", "closed"}]
             for ordinal, entry in enumerate(entries):
                 line = line_of(entry)
                 timeline.append(_timeline(record.offset, ordinal, entry, line))
                 if entry.incident is not None:
                     incidents[entry.incident_id] = _incident(record.offset, entry, line)
-                if entry.event in {"opened", "closed"}:
-                    told.append(entry)
                 if entry.decision is not None:
                     ledger.append(LedgerRow(offset=record.offset, ordinal=ordinal, at_ms=entry.at_ms, kind=f"decided.{entry.decision.action}", body=line))
             if isinstance(found, Command | Kill):
@@ -243,7 +242,7 @@ def _note(entry: Entry) -> None:
     if state is not None:
         first = state.suspects[0].deploy_id if state.suspects else None
         log.info(
-            f"incident_{entry.event}",
+            "incident_opened" if entry.event == "opened" else "incident_closed",
             stage="desk",
             incident_id=entry.incident_id,
             verdict=state.verdict,
