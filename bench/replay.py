@@ -1,5 +1,6 @@
-"""A replay against a loop that one would write by hand: python -P bench/replay.py [--pairs N] [--small] [--only WORD].
+"""A replay against a loop that one would write by hand: python -P bench/replay.py [--pairs N] [--small] [--only WORD] [--stages].
 
+With --stages it tells instead what part of a replay's seconds each stage takes.
 The loop reads the same files, decodes each line, drops doubles, and counts by bucket, region, service and version; it knows no baseline, no evidence and no
 blame. Pairs of one run each, A B A B, in processes of their own; the ratio is told as median and spread over the pairs, and what each took of memory.
 Seconds are those of the processor, so that what else runs on the machine counts as little as can be. `--only` takes the cases with a word in their name.
@@ -21,7 +22,10 @@ from pathlib import Path
 
 import msgspec
 
+from rollguard.detectors import Detect
+from rollguard.incidents import Desk
 from rollguard.replay import Recipe, open_case, run_case, simulate_case
+from rollguard.streams import Ingest
 
 BUCKET_MS = 10_000
 #: Buckets whose ids are kept: what comes later than that is late.
@@ -71,8 +75,36 @@ def replayed(folder: Path) -> int:
     return sum(source["kept"] for source in run_case(open_case(folder)).summary["sources"].values())
 
 
+def staged(folder: Path) -> None:
+    """Print what part of a replay's seconds each stage took, and the reading of files with all else."""
+    spent: dict[str, float] = {}
+
+    def timed(stage: type, name: str) -> None:
+        whole = getattr(stage, name)
+
+        def part(*words: object, **named: object) -> object:
+            began = time.process_time()
+            try:
+                return whole(*words, **named)
+            finally:
+                spent[stage.__name__] = spent.get(stage.__name__, 0.0) + time.process_time() - began
+
+        setattr(stage, name, part)
+
+    for stage in (Ingest, Detect, Desk):
+        timed(stage, "feed")
+    began = time.process_time()
+    replayed(folder)
+    seconds = time.process_time() - began
+    parts = [*spent.items(), ("else", seconds - sum(spent.values()))]
+    print(f"{seconds:.1f} s:", ", ".join(f"{name} {part:.1f} s ({part / seconds:.0%})" for name, part in parts))
+
+
 def child(which: str, folder: Path) -> None:
     """Do it once and print seconds, megabytes and events."""
+    if which == "stages":
+        staged(folder)
+        return
     began = time.process_time()
     events = by_hand(folder) if which == "loop" else replayed(folder)
     seconds = time.process_time() - began
@@ -100,8 +132,10 @@ def main() -> None:
         child(words[1], Path(words[2]))
         return
     pairs = int(words[words.index("--pairs") + 1]) if "--pairs" in words else 3
-    print(f"{platform.machine()}, Python {platform.python_version()}, {pairs} pairs, one core each\n")
-    print(f"{'case':<26}{'events':>12}{'loop s':>9}{'replay s':>10}{'ratio':>8}{'spread':>14}{'events/s':>11}{'loop MB':>9}{'replay MB':>11}")
+    stages = "--stages" in words
+    print(f"{platform.machine()}, Python {platform.python_version()}, {f'{pairs} pairs, ' * (not stages)}one core each\n")
+    if not stages:
+        print(f"{'case':<26}{'events':>12}{'loop s':>9}{'replay s':>10}{'ratio':>8}{'spread':>14}{'events/s':>11}{'loop MB':>9}{'replay MB':>11}")
     with tempfile.TemporaryDirectory() as folder:
         only = words[words.index("--only") + 1] if "--only" in words else ""
         for name, (kind, days, rate) in (SMALL if "--small" in words else CASES).items():
@@ -110,6 +144,10 @@ def main() -> None:
             recipe = Recipe(kind=kind, seed=1, days=days, rate=rate)
             simulate_case(recipe, Path(folder))
             case = Path(folder) / recipe.name
+            if stages:
+                subprocess.run([sys.executable, "-P", __file__, "--child", "stages", str(case)], check=True)  # noqa: S603 - ourselves
+                shutil.rmtree(case)
+                continue
             runs = [(once("loop", case), once("replay", case)) for _ in range(pairs)]
             ratios = sorted(loop[0] / replay[0] for loop, replay in runs)
             loop_s, replay_s = (statistics.median(run[at][0] for run in runs) for at in (0, 1))

@@ -23,6 +23,8 @@ HURT_NATS = 1.0
 LEAST_SHARE = 0.4
 #: So long before the earliest onset a signal named, and after the first signal, buckets are weighed as the start.
 START_MS = 30 * 60_000
+#: Where nothing has left by itself, an onset that is not known to this (its standard error) is hardly more than noise.
+BLUNT_MS = 2 * 60_000
 #: Minutes the rate of loss is taken over.
 RATE_MIN = 5
 #: Whether sources still speak is looked at so far back, each time: an incident is looked at once a minute at least.
@@ -99,9 +101,7 @@ class Incident:
     @property
     def _first(self) -> Moment:
         if self.began:
-            # Where nothing has left by itself, hardly more than noise may say since when.
-            measured = self.measured & self.began.keys() or self.began.keys()
-            return min((self.began[region] for region in measured), key=lambda moment: (moment.bucket, moment.error))
+            return min(self.began.values(), key=lambda moment: (moment.bucket, moment.error))
         first = min(self.signals.values(), key=lambda s: (s.onset, s.onset_error))
         return Moment(first.onset, first.onset_error)
 
@@ -260,7 +260,9 @@ class Incident:
         # What all services show together is the sum of what single ones show: it must not count twice.
         alone = [symptom for symptom in symptoms if symptom.service is not None or symptom.metric not in singled]
         self.began_for = known
-        self.began = starts_of(books, alone, self.regions or ("",), range(first, last + 1), self._told(settings)).moments()
+        found = starts_of(books, alone, self.regions or ("",), range(first, last + 1), self._told(settings)).moments()
+        sharp = {region: moment for region, moment in found.items() if region in self.measured or moment.error * settings.bucket_ms <= BLUNT_MS}
+        self.began = sharp or found
 
     def _told(self, settings: Settings) -> dict[str, dict[str, Moment]]:
         """Onsets of distributions, by metric and region: their detector saw every bin, their accounts only what is unusual."""

@@ -24,9 +24,7 @@ WAVES_MOST = 6.0
 
 def lag_evidence(scene: Scene, change: Change) -> tuple[float, str, int | None, bool]:
     """Density of the onset's lag after the change, against an onset anywhere in the look-back."""
-    # A place where nothing has left by itself says hardly more than noise of when it began.
-    own = {region: onset for region, onset in scene.onset_ms.items() if region in scene.measured} or scene.onset_ms
-    hurt = sorted(own.items(), key=lambda item: (item[1][0], item[0]))
+    hurt = sorted(scene.onset_ms.items(), key=lambda item: (item[1][0], item[0]))
     if not hurt:
         return 0.0, "time: the onset is not known yet", None, False
     first_ms = hurt[0][1][0]

@@ -6,9 +6,10 @@ import numpy as np
 
 from rollguard.detectors import Account, SeriesName, Tick
 from rollguard.incidents.books import Books
+from rollguard.incidents.incident import Incident
 from rollguard.incidents.onset import Moment, starts_of
 from rollguard.incidents.places import Symptom
-from tests.incidents.scenes import MINUTE, ONSET, Shop, deploy, played, regional
+from tests.incidents.scenes import KNOWN, MINUTE, ONSET, START, Hurt, Shop, deploy, played, regional
 
 REGIONS = ("a", "b", "c")
 FIRST, BEGUN, LAST = 1000, 1200, 1300
@@ -87,3 +88,20 @@ def test_a_signal_that_named_the_onset_two_minutes_late_is_set_right() -> None:
     entries = played(shop, [shop.left("orders", ONSET + 15, ONSET + 12, region="eu-west"), *deploy(started=(ONSET - 3 * MINUTE) * 10_000)])
     last = next(entry.incident for entry in reversed(entries) if entry.incident is not None)
     assert last.onset_ms == ONSET * 10_000
+
+
+def test_a_place_where_nothing_left_by_itself_and_no_start_stands_out_began_with_the_others() -> None:
+    shop = Shop(labels={"service": ("checkout",), "region": ("eu-west", "us-east")})
+    # A twelfth fewer orders, for longer, are as likely none as an effect.
+    shop.hurts = [Hurt("orders", 0.6, ONSET, where={"region": "eu-west"}), Hurt("orders", 0.92, ONSET - 20 * MINUTE, where={"region": "us-east"})]
+    books = Books(2000)
+    for bucket in range(START - 30 * MINUTE, KNOWN + 10 * MINUTE):
+        books.add(shop.tick(bucket))
+    signal = shop.left("orders", KNOWN, ONSET, region="eu-west")
+    incident = Incident.opened_by(signal)
+    incident.take(signal, frozenset({"eu-west"}))
+    incident.pinned.add("us-east")
+    incident.look(books, shop.settings)
+    assert incident.began.keys() == {"eu-west"}
+    assert incident.onset_in("us-east") == incident.onset_in("eu-west")
+    assert abs(incident.onset - ONSET) <= 1
