@@ -264,7 +264,7 @@ class Calibration(Section):
 
     power: Annotated[Real, Field(gt=0, le=1)] = 1.0
     """Of the likelihoods: below one, they count for less than they say."""
-    lapse: Annotated[Real, Field(ge=0, lt=1)] = 0.05
+    lapse: Annotated[Real, Field(ge=0, lt=1)] = 0.03
     """Share of incidents that the model of evidence knows nothing of: there each suspect is as likely as before anything was seen."""
 
 
