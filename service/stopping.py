@@ -13,9 +13,12 @@ import mode
 import structlog
 from mode import Service
 
-__all__ = ["Graceful", "GracefulFaust"]
+__all__ = ["Graceful", "GracefulFaust", "end"]
 
 log = structlog.get_logger()
+
+#: One wave has so long to end: pages and rollbacks that are under way have 15 s of it.
+WAVE_S = 20.0
 
 
 class Graceful(mode.Worker):
@@ -39,10 +42,7 @@ class Graceful(mode.Worker):
 
     async def _stop_on_signal(self, signal: signal.Signals) -> None:
         for wave in self.waves:
-            ended = await asyncio.gather(*(service.stop() for service in wave), return_exceptions=True)
-            for service, error in zip(wave, ended, strict=True):
-                if isinstance(error, BaseException):
-                    log.error("service_not_ended_well", service=type(service).__name__, exc_info=error)
+            await end(wave, WAVE_S)
         await super()._stop_on_signal(signal)
         log.info("worker_stopped")
 
@@ -51,6 +51,23 @@ class GracefulFaust(Graceful, faust.Worker):
     """The same beside a Faust app."""
 
     app: Any
+
+
+async def end(wave: Sequence[Service], within_s: float) -> None:
+    """End services side by side; one that fails or does not end is told of, and keeps no other from ending.
+
+    A consumer whose connection breaks while it is closed may never say that it has ended: aiokafka lets the cancellation of its pause through, and the
+    thread of Faust that waits for it dies of it.
+    """
+    tasks = {asyncio.ensure_future(service.stop()): service for service in wave}
+    if not tasks:
+        return
+    done, late = await asyncio.wait(tasks, timeout=within_s)
+    for task in late:
+        log.error("service_does_not_end", service=type(tasks[task]).__name__, waited_s=within_s)
+    for task in done:
+        if (error := None if task.cancelled() else task.exception()) is not None:
+            log.error("service_not_ended_well", service=type(tasks[task]).__name__, exc_info=error)
 
 
 def _end_at_once(number: signal.Signals) -> None:
