@@ -41,10 +41,14 @@ class Graceful(mode.Worker):
         super()._schedule_shutdown(signal)
 
     async def _stop_on_signal(self, signal: signal.Signals) -> None:
+        all_ended = True
         for wave in self.waves:
-            await end(wave, WAVE_S)
+            all_ended = await end(wave, WAVE_S) and all_ended
         await super()._stop_on_signal(signal)
         log.info("worker_stopped")
+        if not all_ended:
+            # Python would wait for its thread. What it was to do is done: all others have committed, and told.
+            os._exit(0)
 
 
 class GracefulFaust(Graceful, faust.Worker):
@@ -53,21 +57,22 @@ class GracefulFaust(Graceful, faust.Worker):
     app: Any
 
 
-async def end(wave: Sequence[Service], within_s: float) -> None:
-    """End services side by side; one that fails or does not end is told of, and keeps no other from ending.
+async def end(wave: Sequence[Service], within_s: float) -> bool:
+    """End services side by side; one that fails or does not end is told of, and keeps no other from ending. Whether all have ended.
 
     A consumer whose connection breaks while it is closed may never say that it has ended: aiokafka lets the cancellation of its pause through, and the
     thread of Faust that waits for it dies of it.
     """
     tasks = {asyncio.ensure_future(service.stop()): service for service in wave}
     if not tasks:
-        return
+        return True
     done, late = await asyncio.wait(tasks, timeout=within_s)
     for task in late:
         log.error("service_does_not_end", service=type(tasks[task]).__name__, waited_s=within_s)
     for task in done:
         if (error := None if task.cancelled() else task.exception()) is not None:
             log.error("service_not_ended_well", service=type(tasks[task]).__name__, exc_info=error)
+    return not late
 
 
 def _end_at_once(number: signal.Signals) -> None:
