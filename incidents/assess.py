@@ -302,7 +302,7 @@ def _scene(
         n_services=len(books.services),
         measured=incident.measured,
         standing=_standing(incident, first_services),
-        speechless=incident.speechless,
+        speechless=incident.is_speechless(books.now or 0),
     )
 
 

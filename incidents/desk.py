@@ -319,7 +319,7 @@ class Desk:
         leader = _leads(self._weigh(incident, tick, at_ms).state) if others else None
         other = next((each for each in others if leader is not None and _leads(self._weigh(each, tick, at_ms).state) == leader), None)
         if other is not None:
-            self.incidents[self.incidents.index(other)] = other.joined(incident)
+            other.absorb(incident)
             self.incidents.remove(incident)
 
     def _tidy(self, at_ms: int) -> None:

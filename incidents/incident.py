@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from rollguard.config import Settings
@@ -42,7 +42,6 @@ class Incident:
     signals: dict[SeriesName, Signal] = field(default_factory=dict)
     returned_at: int | None = None
     last_signal: int = 0
-    last_looked: int = 0
     evidence: dict[str, float] = field(default_factory=dict)
     #: By region ("": everywhere) the stretches since the onset in which no source said anything.
     dumb: dict[str, list[Stretch]] = field(default_factory=dict)
@@ -124,24 +123,19 @@ class Incident:
             self.away.pop(signal.series, None)
             self.returned_at = max(self.returned_at or 0, signal.onset)
 
-    def joined(self, other: Incident) -> Incident:
-        """One incident of both; of the other nothing has been told."""
-        both = replace(
-            self,
-            away=dict(self.away),
-            signals=dict(self.signals),
-            evidence=dict(self.evidence),
-            dumb=dict(self.dumb),
-            began=dict(self.began),
-            pinned=set(self.pinned),
-            on_trial=self.on_trial | other.on_trial,
-            sure=self.sure or other.sure,
-            state=step(self.state, "left_again"),
-            stirred=True,
-        )
-        for signal in other.signals.values():
-            both.take(signal, frozenset(other.regions))
-        return both
+    def absorb(self, other: Incident) -> None:
+        """Take over what another incident is about, of which nothing has been told."""
+        for series, signal in other.signals.items():
+            self.take(signal, frozenset(other.regions))
+            if series not in other.away:
+                self.away.pop(series, None)
+        if other.returned_at is not None:
+            self.returned_at = max(self.returned_at or 0, other.returned_at)
+        if other.away:
+            self.state = step(self.state, "left_again")
+        self.on_trial |= other.on_trial
+        self.sure = self.sure or other.sure
+        self.stirred = True
 
     @property
     def measured(self) -> frozenset[str]:
@@ -197,7 +191,7 @@ class Incident:
         spans: dict[int, list[Stretch]] = {}
         for region in self.regions or ("",):
             row = books.row(metric, region=region) if region else books.row(metric)
-            stretches = [(max(start, first), stop) for start, stop in joined(self.dumb.get("", []), self.dumb.get(region, [])) if stop > first]
+            stretches = [(max(start, first), stop) for start, stop in self._silences(region) if stop > first]
             if row is not None and stretches:
                 spans[row] = stretches
         return spans, [(books.window(metric, start, stop - 1), row) for row, stretches in spans.items() for start, stop in stretches]
@@ -210,14 +204,16 @@ class Incident:
             if found:
                 self.dumb[region] = joined(self.dumb.get(region, []), found)
 
-    @property
-    def speechless(self) -> bool:
+    def _silences(self, region: str) -> list[Stretch]:
+        """Stretches since the onset in which no source said anything of a region, or of anything."""
+        return joined(self.dumb.get("", []), self.dumb.get(region, []))
+
+    def is_speechless(self, now: int) -> bool:
         """Whether for most of the time since its onset no source said anything of any place that hurts."""
-        last = self.last_looked if self.away else self.returned_at or self.last_looked
+        last = now if self.away else self.returned_at or now
         for region in self.regions or ("",):
             first = self.onset_in(region)[0]
-            stretches = joined(self.dumb.get("", []), self.dumb.get(region, []))
-            silent = sum(max(0, min(stop, last + 1) - max(start, first)) for start, stop in stretches)
+            silent = sum(max(0, min(stop, last + 1) - max(start, first)) for start, stop in self._silences(region))
             if 2 * silent <= last + 1 - first:
                 return False
         return True
@@ -234,7 +230,6 @@ class Incident:
         well_since : int
             Bucket from which an earlier incident was over: what hurt before was that one.
         """
-        self.last_looked = books.now or 0
         found = locate(books, settings, self.signals)
         self.evidence = {region: 0.0 if region in elsewhere - self.pinned else nats for region, nats in found.items()}
         self._date(books, settings, well_since)

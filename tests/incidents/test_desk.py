@@ -138,6 +138,18 @@ def test_a_second_region_whose_onset_was_put_too_early_joins_what_the_same_chang
     assert len(decisions(entries, "page")) == 1
 
 
+def test_what_joins_and_is_back_in_the_same_bucket_keeps_no_incident_open() -> None:
+    shop = big_shop()
+    begun = ONSET + 2 * MINUTE
+    shop.hurts.append(Hurt("orders", 0.6, begun, where={"region": "us-east"}))
+    first = regional(shop)
+    blip = [shop.left("orders", begun, START - 2, region="us-east"), shop.returned("orders", begun, begun, region="us-east")]
+    records = [*first, *blip, *back(shop, ONSET + 5 * MINUTE, *[each for each in first if isinstance(each, Signal)])]
+    entries = played(shop, [*records, *deploy(), *deploy(started=START_MS + 2 * MINUTE_MS, regions=["us-east"])], last=ONSET + 40 * MINUTE)
+    assert len(decisions(entries, "page")) == 1
+    assert the_last(entries).state == "closed"
+
+
 def test_a_wave_hours_later_is_dated_by_what_was_counted_there_then() -> None:
     shop = big_shop()
     late = 90 * MINUTE
