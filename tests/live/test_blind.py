@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from tests.live.servers import Broker, Names, until
 from tests.live.workers import Service, shop_topics
+from tests.servers.receivers import serving
 
 CONFIG = """
 blind: {{brokers: 5s}}
@@ -42,17 +42,8 @@ def receiver() -> Iterator[tuple[str, Said]]:
             self.send_response(204 if self.path == "/oncall" else 403)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base names it
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        going = threading.Thread(target=server.serve_forever)
-        going.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", said
-        finally:
-            server.shutdown()
-            going.join()
+    with serving(Receiver) as address:
+        yield address, said
 
 
 def test_brokers_that_stop_are_paged_past_a_pager_that_is_broken_and_end_by_themselves(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,11 @@ from rollguard.responders import Executor
 from rollguard.service import open_store
 from rollguard.store import OutboxRow
 from rollguard.streams import Block, BlockCodec
-from tests.live.servers import HOST, Broker, Names, until
+from tests.live.servers import Broker, Names, until
 from tests.live.workers import Process, Service, assert_same_lines, shop_topics
 from tests.properties import shop as shops
 from tests.servers.postgres import Server, a_server
+from tests.servers.receivers import serving
 
 CONFIG = """
 mode: advise
@@ -59,17 +59,8 @@ def receiver() -> Iterator[tuple[str, list[Delivery]]]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base names it
-            """Say nothing."""
-
-    with ThreadingHTTPServer((HOST, 0), Receiver) as server:
-        going = threading.Thread(target=server.serve_forever)
-        going.start()
-        try:
-            yield f"http://{HOST}:{server.server_port}", came
-        finally:
-            server.shutdown()
-            going.join()
+    with serving(Receiver) as address:
+        yield address, came
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import psycopg
@@ -29,6 +28,7 @@ from tests.live.servers import PASSWORDS, USER, Broker, Names, free_ports, fresh
 from tests.servers.alertmanager import Alertmanager, alertmanager
 from tests.servers.kubernetes import READER, Cluster, cluster
 from tests.servers.postgres import postgres_server
+from tests.servers.receivers import serving
 
 __all__ = ["alertmanager", "cluster", "postgres_server"]
 
@@ -335,20 +335,7 @@ def answering(shop: Shop, status: int) -> str:
         def do_POST(self) -> None:
             self._say()
 
-        def log_message(self, *args: Any) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-
-    def stop() -> None:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-    shop.stack.callback(stop)
-    return f"http://127.0.0.1:{server.server_port}"
+    return shop.stack.enter_context(serving(Handler))
 
 
 def _taken_port(shop: Shop) -> None:

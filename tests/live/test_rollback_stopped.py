@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Any
@@ -21,8 +21,9 @@ from rollguard.incidents import LogCodec, Plan, RolledBack
 from rollguard.responders import Executor, Intent, Notice
 from rollguard.service import open_store
 from rollguard.store import Batch, OutboxRow
-from tests.live.servers import HOST, Broker, Names, until
+from tests.live.servers import Broker, Names, until
 from tests.live.workers import ENDS_S, Process, Service, shop_topics
+from tests.servers.receivers import serving
 
 INCIDENT = "inc-1"
 #: Writes down that it was called, waits until it may go on, and then is done: as slow as a test wants it.
@@ -265,18 +266,11 @@ def a_hanging_deployer() -> Iterator[tuple[str, list[dict[str, Any]], list[dict[
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base names it
-            """Say nothing."""
-
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        going = threading.Thread(target=server.serve_forever)
-        going.start()
+    with serving(Handler) as address:
         try:
-            yield f"http://{HOST}:{server.server_port}", calls, pages
+            yield address, calls, pages
         finally:
             over.set()
-            server.shutdown()
-            going.join()
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGKILL])

@@ -8,11 +8,10 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from rollguard.store import LedgerEntry, Store
 from tests.live.servers import HOST, Broker, Names, free_ports, in_a_loop, until
 from tests.live.workers import Process
 from tests.servers.alertmanager import Alertmanager, alertmanager
+from tests.servers.receivers import serving
 
 __all__ = ["alertmanager"]
 
@@ -134,17 +134,8 @@ def outside() -> Iterator[tuple[str, list[str]]]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, *args: Any) -> None:
-            """Print nothing."""
-
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://{HOST}:{server.server_port}/ping", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as address:
+        yield f"{address}/ping", asked
 
 
 @contextmanager

@@ -12,17 +12,19 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from queue import Queue
 from signal import SIGTERM
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from port_for import get_port
+
+from tests.servers.receivers import serving
 
 NAMES = ("prometheus-alertmanager", "alertmanager")
 #: A server that does not answer after so many seconds is not going to.
@@ -104,18 +106,8 @@ def receiving() -> Iterator[tuple[str, Queue[Any]]]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *args: Any) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/", told
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as address:
+        yield f"{address}/", told
 
 
 @contextmanager
