@@ -16,7 +16,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -42,6 +42,8 @@ METADATA_MS = 10_000
 #: Between two heartbeats of a group's member. Only by the answer to one it learns that another has left: so soon it takes over.
 HEARTBEAT_MS = 250
 CONNECT_MS = 10_000
+#: A peer that does not take part in a goodbye is not waited for any longer.
+GOODBYE_S = 1.0
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
@@ -214,13 +216,19 @@ class Access:
             Names the address.
         """
         where = f"broker {host}:{port}"
+        arguments = {key: value for key, value in self.__arguments.items() if key != "bootstrap_servers"}
+        opened = asyncio.Event()
+        # aiokafka tells of the end of a connection that once was, and of no other; also where it ends one itself, on a wrong password.
+        connection = AIOKafkaConnection(host, port, **arguments, request_timeout_ms=CONNECT_MS, on_close=lambda *_: opened.set())
         try:
-            arguments = {key: value for key, value in self.__arguments.items() if key != "bootstrap_servers"}
-            connection = await create_conn(host, port, **arguments, request_timeout_ms=CONNECT_MS)
             try:
+                await connection.connect()
                 answer = await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
             finally:
-                await _closed(connection.close())
+                closing = connection.close()
+                if opened.is_set():
+                    # TLS says goodbye first: left to itself, a loop that ends at once leaves the socket open.
+                    await asyncio.wait((closing,), timeout=GOODBYE_S)
         except CLIENT_ERRORS as error:
             raise explained(error, where) from error
         return tuple(BrokerSeen(node=node, host=at, port=port) for node, at, port, *_ in sorted(answer.brokers))
@@ -320,9 +328,3 @@ async def _close(client: C) -> None:
     """Close a client, whatever state it is in."""
     with suppress(*CLIENT_ERRORS):
         await (client.close() if isinstance(client, (AIOKafkaAdminClient, AIOKafkaClient)) else client.stop())
-
-
-async def _closed(closing: Awaitable[object] | None) -> None:
-    """Wait for a connection that is being closed."""
-    if closing is not None:
-        await closing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,28 @@ def reached(kafka: Kafka) -> int:
 
 
 def refusal(kafka: Kafka) -> KafkaError:
-    """Why nobody answers: one line, without a secret."""
-    with pytest.raises(KafkaError) as raised:
-        asyncio.run(Access(kafka).reach())
-    text = str(raised.value)
+    """Why nobody answers: one line, without a secret, and with no connection left behind."""
+
+    async def asked() -> int:
+        before = open_files()
+        with pytest.raises(KafkaError) as raised_inside:
+            await Access(kafka).reach()
+        raised.append(raised_inside.value)
+        return open_files() - before
+
+    raised: list[KafkaError] = []
+    assert asyncio.run(asked()) == 0
+    (error,) = raised
+    text = str(error)
     assert "\n" not in text
     assert not [secret for secret in SECRETS if secret in text]
-    assert str(raised.value.where) == f"broker {kafka.bootstrap_servers[0]}"
-    return raised.value
+    assert str(error.where) == f"broker {kafka.bootstrap_servers[0]}"
+    return error
+
+
+def open_files() -> int:
+    """Files and sockets that this process has open."""
+    return len(os.listdir("/dev/fd"))
 
 
 def test_every_way_to_log_in_works(broker: Broker) -> None:
@@ -69,6 +84,7 @@ def test_every_way_to_log_in_works(broker: Broker) -> None:
     ("listener", "keys", "words", "recoverable"),
     [
         ("SASL_PLAINTEXT", SCRAM | {"sasl_plain_password": "env:TEST_WRONG"}, "wrong user or password .*sasl_plain_password", False),
+        ("SASL_SSL", SCRAM | {"sasl_plain_password": "env:TEST_WRONG", "ssl_context": {"cafile": "ca.pem"}}, "wrong user or password", False),
         ("SASL_PLAINTEXT", SCRAM | {"sasl_mechanism": "PLAIN", "sasl_plain_username": "nobody"}, "wrong user or password .*sasl_plain_username", False),
         ("SASL_PLAINTEXT", SCRAM | {"sasl_mechanism": "SCRAM-SHA-256"}, "is not offered.*kafka.sasl_mechanism", False),
         ("PLAINTEXT", SCRAM | {"security_protocol": "SASL_PLAINTEXT"}, "nobody logs in there.*security_protocol", False),
