@@ -49,6 +49,9 @@ class Incident:
     began: dict[str, Moment] = field(default_factory=dict)
     began_for: tuple[object, ...] = ()
     pinned: set[str] = field(default_factory=set)
+    #: The incident in the same places that it is told apart from, and by region the stretches of which another one has the bill.
+    beside: str = ""
+    billed: dict[str, list[Stretch]] = field(default_factory=dict)
     #: Changes on whose trials it was found, and whether a detector or a trial is sure enough of it to act.
     on_trial: frozenset[str] = frozenset()
     sure: bool = False
@@ -177,24 +180,23 @@ class Incident:
         last = max(RATE_MIN * 60_000 // bucket_ms, 1)
         first = max(now - last + 1, self.onset)
         window = books.window(metric, first, now)
-        blank, blank_rows = self._unknown(books, metric, first)
         # A minute counts as long as one of the places is known.
-        silent = min((sum(stop - start for start, stop in blank.get(row, [])) for row in rows), default=0)
+        silent = min((_within(self._silences(region), first, now + 1) for region in self.regions or ("",)), default=0)
         minutes = (now - first + 1 - window.missing - silent) * bucket_ms / 60_000
-        lately = bill_of(window, rows, blank_rows)
+        lately = bill_of(window, rows, self._not_ours(books, metric, first))
         known = minutes > 0.0 and bool(rows)
         each = Bill(*(part / minutes for part in (lately.lost, lately.low, lately.high))) if known else Bill(0.0, 0.0, 0.0)
-        return Clock(bill_of(books.since(metric, self.onset), rows, self._unknown(books, metric, self.onset)[1]), each, bool(self.away), known)
+        return Clock(bill_of(books.since(metric, self.onset), rows, self._not_ours(books, metric, self.onset)), each, bool(self.away), known)
 
-    def _unknown(self, books: Books, metric: str, first: int) -> tuple[dict[int, list[Stretch]], list[tuple[Sums, int]]]:
-        """By row the stretches from a bucket on in which nothing is known of its place, and what was counted and expected in them."""
-        spans: dict[int, list[Stretch]] = {}
+    def _not_ours(self, books: Books, metric: str, first: int) -> list[tuple[Sums, int]]:
+        """What was counted and expected from a bucket on while nothing was known of a place, or while another incident had its bill."""
+        found: list[tuple[Sums, int]] = []
         for region in self.regions or ("",):
             row = books.row(metric, region=region) if region else books.row(metric)
-            stretches = [(max(start, first), stop) for start, stop in self._silences(region) if stop > first]
-            if row is not None and stretches:
-                spans[row] = stretches
-        return spans, [(books.window(metric, start, stop - 1), row) for row, stretches in spans.items() for start, stop in stretches]
+            stretches = joined(self._silences(region), self.billed.get(region, []))
+            if row is not None:
+                found += [(books.window(metric, max(start, first), stop - 1), row) for start, stop in stretches if stop > first]
+        return found
 
     def listen(self, books: Books, settings: Settings) -> None:
         """Note where and when no source says anything any more."""
@@ -213,8 +215,7 @@ class Incident:
         last = now if self.away else self.returned_at or now
         for region in self.regions or ("",):
             first = self.onset_in(region)[0]
-            silent = sum(max(0, min(stop, last + 1) - max(start, first)) for start, stop in self._silences(region))
-            if 2 * silent <= last + 1 - first:
+            if 2 * _within(self._silences(region), first, last + 1) <= last + 1 - first:
                 return False
         return True
 
@@ -267,6 +268,11 @@ class Incident:
                 places = found.setdefault(series.metric, {})
                 places.setdefault(series.label("region") or "", []).append(Moment(signal.onset, signal.onset_error))
         return {metric: {region: sharpest_first(moments) for region, moments in places.items()} for metric, places in found.items()}
+
+
+def _within(stretches: list[Stretch], first: int, stop: int) -> int:
+    """Buckets of some stretches that lie in first..stop, the last not included."""
+    return sum(max(0, min(end, stop) - max(start, first)) for start, end in stretches)
 
 
 def _money_rows(books: Books, metric: str, regions: tuple[str, ...]) -> tuple[int, ...]:
