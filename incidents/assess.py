@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rollguard.config import Policy, Settings
 from rollguard.detectors import Tick
+from rollguard.incidents.apart import doubted, elsewhere, follows
 from rollguard.incidents.blame import Blame, Verdicts, weigh
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change, ChangeBook
@@ -53,6 +54,8 @@ class Assessment:
     feed_silent : bool
     scene, known, contrasts
         What was weighed.
+    beside : str
+        The incident that it may follow from; empty: none.
     """
 
     state: IncidentState
@@ -70,6 +73,7 @@ class Assessment:
     scene: Scene
     known: list[Change]
     contrasts: dict[str, tuple[VersionContrast, ...]]
+    beside: str
 
     @property
     def first(self) -> Blame | None:
@@ -115,6 +119,8 @@ class Assessment:
         """What would turn the verdict."""
         if self.feed_silent:
             return ("a change feed that speaks again would: while it is silent, what else changed is unknown, and nobody is guilty",)
+        if self.beside:
+            return (f"nothing that could be counted would: whether it follows from {self.beside}, a person has to find out",)
         return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=settings.policy.guilty, cleared=cleared, calibration=settings.calibration)
 
     def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], may: Permission, at_ms: int) -> Facts:
@@ -180,6 +186,8 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
     known = changes.suspects(incident.onset * settings.bucket_ms)
     contrasts = contrasts_of(incident, books, settings, known)
     verdicts = weigh(scene, known, contrasts, incident.cleared, settings.calibration)
+    if incident.beside:
+        verdicts = doubted(verdicts)
     quiet_ms = settings.changes.quiet_ms
     feed_silent = quiet_ms is not None and at_ms - (changes.last_seen_ms or 0) > quiet_ms
     quality = quality_of(incident, books, settings, tick.bucket, feed_silent=feed_silent)
@@ -215,8 +223,8 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         orders_lost_per_minute_interval=(round(clock.per_minute.low, 2), round(clock.per_minute.high, 2)),
         saved_by_rollback=round(clock.saved.lost, 1),
         saved_by_rollback_interval=(round(clock.saved.low, 1), round(clock.saved.high, 1)),
-        cost=clock.sentence(settings.money_clock.metric),
-        symptoms=sentences_of(incident, books, settings),
+        cost=clock.sentence(settings.money_clock.metric) + elsewhere(incident),
+        symptoms=(*sentences_of(incident, books, settings), *follows(incident)),
         data_quality=quality.notes,
         paged=incident.paged,
         acknowledged_by=incident.acknowledged_by,
@@ -242,6 +250,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         scene=scene,
         known=known,
         contrasts=contrasts,
+        beside=incident.beside,
     )
 
 

@@ -14,19 +14,19 @@ from msgspec.structs import replace
 from rollguard.config import Mode, Settings
 from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
 from rollguard.incidents.aftermath import outcome_of
+from rollguard.incidents.apart import FOLLOWS, are_beside, family_of, may_stand_alone, share_bill, stands_alone
 from rollguard.incidents.approvals import approve, needed_of, propose, reject
 from rollguard.incidents.assess import Assessment, assess
 from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
 from rollguard.incidents.gaps import Gap, Gaps
 from rollguard.incidents.history import Ailing, History, Mute, Told
-from rollguard.incidents.incident import HURT_NATS, Incident, locate, symptoms_of
+from rollguard.incidents.incident import HURT_NATS, Incident, locate
 from rollguard.incidents.lifecycle import step
 from rollguard.incidents.log import LogRecord
 from rollguard.incidents.onset import Moment
 from rollguard.incidents.paging import pages_of
 from rollguard.incidents.permission import permission_of
-from rollguard.incidents.pipe import joined
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Judgement, judge
 from rollguard.incidents.records import (
     ChangeSeen,
@@ -59,9 +59,6 @@ FRESH_MS = 10 * 60_000
 MINUTE_MS = 60_000
 #: How often what is too old to matter is forgotten.
 TIDY_MS = 3_600_000
-#: What begins in the places of an incident by another cause begins so much later, and a change did it with this probability.
-LATER_MS = 5 * 60_000
-APART = 0.8
 #: A pooled signal joins the incident whose leading suspect reached its places, from this probability on.
 LEADING = 0.5
 
@@ -237,11 +234,11 @@ class Desk:
         places = self._places(signal)
         host = home or self._home(signal, places)
         if home is None and host is not None:
-            apart = self._may_stand_alone(signal, host)
-            home = next((each for each in self.incidents if each.beside == host.id and not each.told), None) if apart else host
+            apart = self._leader(host) is not None and may_stand_alone(signal, host, self.settings.bucket_ms)
+            home = next((each for each in self.incidents if not each.told and are_beside(each, host)), None) if apart else host
         incident = home or Incident.opened_by(signal)
         if home is None:
-            incident.beside = "" if host is None else host.id
+            incident.beside = "" if host is None else family_of(host)
             self.incidents.append(incident)
         elif incident.state.startswith("recovering"):
             incident.state = step(incident.state, "left_again")
@@ -263,7 +260,7 @@ class Desk:
         here = [each for each in candidates if not each.regions or places & set(each.regions) or "" in places]
         if here:
             # Of several that are told apart in the same places it is the one that hurts in this way already.
-            return next((each for each in here if signal.series.metric in each.metrics and _beside(each, here[0])), here[0])
+            return next((each for each in here if signal.series.metric in each.metrics and are_beside(each, here[0])), here[0])
         onset_ms = (signal.onset + 1) * self.settings.bucket_ms
         for incident in candidates:
             change = self._leader(incident)
@@ -275,14 +272,9 @@ class Desk:
         # No change tells them apart: what hurts in the same way elsewhere, a while later, is told once.
         return next((each for each in candidates if self._leader(each) is None and signal.series.metric in each.metrics), None)
 
-    def _may_stand_alone(self, signal: Signal, home: Incident) -> bool:
-        """Whether a signal in the places of an incident that somebody did may still be of another cause: it is of another metric, and surely later."""
-        late = max(2.0 * (signal.onset_error + home.onset_error), LATER_MS / self.settings.bucket_ms)
-        return bool(home.told) and signal.series.metric not in home.metrics and signal.onset - home.onset > late and self._leader(home) is not None
-
     def _leader(self, incident: Incident) -> Change | None:
         """The change that most probably did it, where one leads."""
-        return None if incident.shown is None else self.changes.changes.get(_leads(incident.shown) or "")
+        return None if incident.shown is None else self.changes.changes.get(_leads(incident, incident.shown) or "")
 
     def _is_another(self, incident: Incident, signal: Signal) -> bool:
         """Whether a region began to hurt surely later than an incident, and by another change than the incident's regions."""
@@ -333,28 +325,18 @@ class Desk:
         if not others:
             return
         state = self._weigh(incident, tick, at_ms).state
-        leader = _leads(state)
-        other = next((each for each in others if leader is not None and _leads(self._weigh(each, tick, at_ms).state) == leader), None)
-        host = self._incident(incident.beside)
-        if host is not None and (other is not None or not self._stands_alone(incident, state, host)):
-            other = host
+        leader = _leads(incident, state)
+        other = next((each for each in others if leader is not None and _leads(each, self._weigh(each, tick, at_ms).state) == leader), None)
+        host = next((each for each in others if are_beside(each, incident)), None)
+        if host is not None and (other is None or not are_beside(other, host)):
+            first = next(iter(state.suspects), None)
+            change = None if first is None else self.changes.changes.get(first.deploy_id)
+            probability = 0.0 if first is None else first.probability
+            apart = other is None and stands_alone(incident, host, change, probability, books=self.books, settings=self.settings)
+            other = None if apart else host
         if other is not None:
             other.absorb(incident)
             self.incidents.remove(incident)
-
-    def _stands_alone(self, incident: Incident, state: IncidentState, host: Incident) -> bool:
-        """Whether in the places of an incident another one began: a change that came after the first had begun did it, and no other service shows it."""
-        first = next(iter(state.suspects), None)
-        change = None if first is None else self.changes.changes.get(first.deploy_id)
-        if first is None or change is None or first.probability < APART:
-            return False
-        singled = {symptom.service for symptom, _ in symptoms_of(self.books, self.settings, incident.signals)} - {None}
-        if singled and change.service not in singled:
-            return False
-        begun_ms = [reach.started_ms for place in incident.regions or ("",) if (reach := change.reach_at(place)) is not None]
-        error = host.onset_error + incident.onset_error
-        later = incident.onset - host.onset > max(2.0 * error, LATER_MS / self.settings.bucket_ms)
-        return later and bool(begun_ms) and min(begun_ms) > (host.onset + 1 + 2.0 * host.onset_error) * self.settings.bucket_ms
 
     def _tidy(self, at_ms: int) -> None:
         """Forget what no later decision can depend on."""
@@ -427,20 +409,14 @@ class Desk:
 
     def _weigh(self, incident: Incident, tick: Tick, at_ms: int) -> Assessment:
         """Look where it hurts now, and weigh who did it."""
-        beside = [other for other in self.incidents if other is not incident and _beside(other, incident)]
+        beside = [other for other in self.incidents if other is not incident and are_beside(other, incident)]
         others = (other.pinned for other in self.incidents if other is not incident and other not in beside)
         for other in beside:
-            self._leave_bill(incident, other)
+            if other.told:
+                share_bill(incident, other, self.settings.money_clock.metric, tick.bucket)
         ended_ms = max((ill.closed_ms - QUIET_MS for ill in self.history.closed if ill.closed_ms is not None), default=0)
         incident.look(self.books, self.settings, elsewhere=frozenset().union(*others), well_since=ended_ms // self.settings.bucket_ms)
         return assess(incident, self.books, self.changes, self.settings, tick=tick, at_ms=at_ms)
-
-    def _leave_bill(self, incident: Incident, other: Incident) -> None:
-        """What two incidents in the same places cost stands on one bill: that of the one of whose symptoms it is."""
-        metric = self.settings.money_clock.metric
-        if other.told and metric in other.metrics and metric not in incident.metrics:
-            for region in other.regions or ("",):
-                incident.billed[region] = joined(incident.billed.get(region, []), [(other.onset, (self.books.now or 0) + 1)])
 
     def _unblame(self, incident: Incident, at_ms: int, out: list[Entry]) -> None:
         """A rollback did not help: it was the wrong change, so a person has to look. Nothing is tried a second time."""
@@ -529,14 +505,10 @@ _CODEC = StateCodec(
 )  # fmt: skip
 
 
-def _leads(state: IncidentState) -> str | None:
+def _leads(incident: Incident, state: IncidentState) -> str | None:
     """The change that most probably did it, where one leads."""
-    return next((first.deploy_id for first in state.suspects[:1] if first.probability >= LEADING), None)
-
-
-def _beside(one: Incident, other: Incident) -> bool:
-    """Whether two are the same, or told apart in the same places."""
-    return bool(({one.id, one.beside} & {other.id, other.beside}) - {""})
+    least = LEADING * (1.0 - FOLLOWS if incident.beside else 1.0)
+    return next((first.deploy_id for first in state.suspects[:1] if first.probability >= least), None)
 
 
 def _decided(incident: Incident, decision: Decision) -> Entry:

@@ -49,9 +49,9 @@ class Incident:
     began: dict[str, Moment] = field(default_factory=dict)
     began_for: tuple[object, ...] = ()
     pinned: set[str] = field(default_factory=set)
-    #: The incident in the same places that it is told apart from, and by region the stretches of which another one has the bill.
+    #: The first incident in the same places that it is told apart from; and by others of those, and regions, the stretch of which they have the bill.
     beside: str = ""
-    billed: dict[str, list[Stretch]] = field(default_factory=dict)
+    billed: dict[str, dict[str, Stretch]] = field(default_factory=dict)
     #: Changes on whose trials it was found, and whether a detector or a trial is sure enough of it to act.
     on_trial: frozenset[str] = frozenset()
     sure: bool = False
@@ -193,7 +193,8 @@ class Incident:
         found: list[tuple[Sums, int]] = []
         for region in self.regions or ("",):
             row = books.row(metric, region=region) if region else books.row(metric)
-            stretches = joined(self._silences(region), self.billed.get(region, []))
+            theirs = [places[region] for places in self.billed.values() if region in places]
+            stretches = joined(self._silences(region), theirs)
             if row is not None:
                 found += [(books.window(metric, max(start, first), stop - 1), row) for start, stop in stretches if stop > first]
         return found

@@ -150,66 +150,6 @@ def test_what_joins_and_is_back_in_the_same_bucket_keeps_no_incident_open() -> N
     assert the_last(entries).state == "closed"
 
 
-LATER = 20 * MINUTE
-
-
-def errors_then_orders(shop: Shop) -> list[Signal]:
-    """Errors of payments rise in eu-west, and orders fall there twenty minutes later."""
-    shop.hurts += [
-        Hurt("errors", 4.0, ONSET, where={"region": "eu-west", "service": "payments"}),
-        Hurt("orders", 0.6, ONSET + LATER, where={"region": "eu-west"}),
-    ]
-    return [
-        shop.left("errors", KNOWN, ONSET, region="eu-west", service="payments"),
-        shop.left("orders", KNOWN + LATER, ONSET + LATER, region="eu-west"),
-        shop.left("orders", KNOWN + LATER, ONSET + LATER, region="eu-west", service="checkout"),
-    ]
-
-
-def test_two_changes_that_hurt_one_place_are_two_incidents_and_each_loss_stands_on_one_bill() -> None:
-    shop = big_shop("{mode: advise}")
-    changes = [*deploy(service="payments"), *deploy("chg-2", started=START_MS + 20 * MINUTE_MS)]
-    entries = played(shop, [*errors_then_orders(shop), *changes], last=ONSET + 2 * LATER)
-    first, second = states(entries).values()
-    assert [(each[-1].metrics, each[-1].regions, each[-1].suspects[0].deploy_id) for each in (first, second)] == [
-        (("errors",), ("eu-west",), "chg-1"),
-        (("orders",), ("eu-west",), "chg-2"),
-    ]
-    assert [page.at_ms for page in decisions(entries, "page")] == [at_ms(KNOWN), at_ms(KNOWN + LATER)]
-    lost = 0.4 * 120.0 * (LATER + 1)
-    assert [each[-1].orders_lost for each in (first, second)] == pytest.approx([0.0, lost], abs=6 * 48.0)
-    assert first[-1].cost == "cost: 0 orders lost so far, none are being lost now"
-
-
-@pytest.mark.parametrize(
-    ("why", "other"),
-    [
-        ("no other change", []),
-        ("it came before", deploy("chg-2", started=START_MS - 2 * MINUTE_MS)),
-        ("it came after", deploy("chg-2", started=START_MS + 24 * MINUTE_MS)),
-        ("it went elsewhere", deploy("chg-2", started=START_MS + 20 * MINUTE_MS, regions=["us-east"])),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_what_hurts_later_in_the_same_place_is_the_same_incident_unless_a_change_of_its_own_explains_it(why: str, other: list[ChangeSeen]) -> None:
-    shop = big_shop("{mode: advise}")
-    entries = played(shop, [*errors_then_orders(shop), *deploy(service="payments"), *other], last=ONSET + 2 * LATER)
-    last = the_last(entries)
-    assert (last.metrics, last.suspects[0].deploy_id) == (("errors", "orders"), "chg-1"), why
-    assert len(decisions(entries, "page")) == 1
-    assert last.orders_lost == pytest.approx(0.4 * 120.0 * (LATER + 1), abs=6 * 48.0)
-
-
-def test_a_change_of_another_service_than_shows_it_does_not_split_an_incident() -> None:
-    shop = big_shop("{mode: advise}")
-    later = ONSET + LATER
-    shop.hurts.append(Hurt("errors", 4.0, later, where={"region": "eu-west", "service": "payments"}))
-    signals = [*regional(shop), shop.left("errors", later + 3, later, region="eu-west", service="payments")]
-    entries = played(shop, [*signals, *deploy(), *deploy("chg-2", started=START_MS + 20 * MINUTE_MS)], last=ONSET + 2 * LATER)
-    assert the_last(entries).metrics == ("errors", "orders")
-    assert len(decisions(entries, "page")) == 1
-
-
 def test_a_wave_hours_later_is_dated_by_what_was_counted_there_then() -> None:
     shop = big_shop()
     late = 90 * MINUTE
