@@ -26,7 +26,7 @@ def affected(
     A rollback does not undo what was already promised or sold: this is the list to go through. Of the service that did it,
     only what its guilty version said is in it. The list may hold personal data.
 
-        rollguard affected cases/promise-7 --out affected.jsonl.gz
+        rollguard affected cases/promise_gross-7 --out affected.jsonl.gz
 
     Exit codes: 0 fine, 1 the run failed, 2 wrong usage, config or case.
     """

@@ -68,7 +68,7 @@ def check(
 
         rollguard check -c shop.yaml
 
-        rollguard check -c shop.yaml cases/promise-7 --json | jq .unseen
+        rollguard check -c shop.yaml cases/promise_gross-7 --json | jq .unseen
 
         rollguard check -c shop.yaml --live
 

@@ -91,7 +91,11 @@ def init(
     if environment is not None:
         inferred = msgspec.structs.replace(inferred, environment=environment, environment_why="as was said")
     if "orders" not in inferred.sources:
-        names = ", ".join(sorted(each.name for each in samples)[:20]) or "none at all"
+        names = ", ".join(sorted(each.name for each in samples)[:20])
+        if not names:
+            raise RollguardError(
+                "orders: there is no topic to look at. Write events first, or give files: --sample orders.jsonl; docs/tutorial.md has a shop to try it on.", code="usage"
+            )
         raise RollguardError(f"orders: no sample looks like orders (seen: {printable(names)}). Name it: --topic orders=NAME.", code="usage")
     text = config_text(inferred, kafka=kafka, store=store, source=source)
     settings = load_layers([Layer(default_text(), "default.yaml"), Layer(text, str(out))])

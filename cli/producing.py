@@ -29,9 +29,9 @@ def produce(
     Events and changes keep their own times, and stand in the topics as they stand in the files. A worker on the same config finds in them what
     `rollguard replay` finds in the files.
 
-        rollguard produce cases/promise-7 --speed 100 -c shop.yaml
+        rollguard produce cases/promise_gross-7 --speed 100 -c shop.yaml
 
-        rollguard produce cases/promise-7 --speed max -c shop.yaml
+        rollguard produce cases/promise_gross-7 --speed max -c shop.yaml
 
     Exit codes: 0 all is written; 1 the run failed; 2 wrong usage, config or case.
     """

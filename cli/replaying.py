@@ -98,11 +98,11 @@ def replay(
 
     A case is a folder of events in order of arrival. It needs no config: the shipped one fits the case format.
 
-        rollguard replay cases/promise-7
+        rollguard replay cases/promise_gross-7
 
-        rollguard replay cases/promise-7 --out result --json | jq .incidents
+        rollguard replay cases/promise_gross-7 --out result --json | jq .incidents
 
-        rollguard replay cases/promise-7 --approve-after 5m --staged-regions --require-approvals 2
+        rollguard replay cases/promise_gross-7 --approve-after 5m --staged-regions --require-approvals 2
 
         rollguard replay --all cases --out results --jobs 4
 

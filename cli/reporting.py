@@ -25,7 +25,7 @@ def report(
 
     It is one file that asks nobody for anything: attach it to a post-mortem.
 
-        rollguard replay cases/promise-7 --out result && rollguard report result -o promise-7.html --open
+        rollguard replay cases/promise_gross-7 --out result && rollguard report result -o promise_gross-7.html --open
 
         rollguard report results/* -o all.html
 

@@ -51,7 +51,7 @@ def score(
 
         rollguard replay --all cases --out results && rollguard score cases results
 
-        rollguard score cases results --markdown docs/quality.md --bars
+        rollguard score cases results --markdown quality.md --bars
 
         rollguard score cases results --split unseen --json > new.json
 

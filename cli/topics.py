@@ -36,7 +36,7 @@ __all__ = ["topics"]
 PARTITIONS = 4
 LONGEST_MS = 10 * 365 * 86_400_000
 
-topics = typer.Typer(name="topics", help="Rollguard's own topics: make them, list them.", no_args_is_help=True)
+topics = typer.Typer(name="topics", help="Rollguard's own topics: make them, list them, say who needs which permission.", no_args_is_help=True)
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="A config file over the defaults.", metavar="FILE")]
 
