@@ -1,20 +1,25 @@
 """How good Rollguard is, over its library of cases: python -P bench/quality.py [--seeds 1-8] [--jobs 2] [--into FOLDER] [--again].
 
 Makes every kind of case with every seed, replays them all, scores them, and writes the tables into docs/quality.md. The three commands of `rollguard` that do
-it are printed as they run. About fifty seconds a case on one core; what is done already is kept.
+it are printed as they run. About fifty seconds a case on one core; what is done already is kept, unless other seeds are asked for or the code has changed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DOC = ROOT / "docs" / "quality.md"
 BEGIN, END = "<!-- bench/quality.py -->", "<!-- end -->"
+#: What a replay is made of.
+REPLAYING = ("config", "streams", "detectors", "incidents", "replay")
 COMMAND = str(Path(sys.executable).with_name("rollguard"))
 
 
@@ -24,14 +29,41 @@ def main() -> None:
     parser.add_argument("--seeds", default="1-8")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--into", type=Path, default=ROOT / "build" / "library")
-    parser.add_argument("--again", action="store_true", help="replay what is done already, too: do so when the code has changed")
     asked = parser.parse_args()
     cases, results, table = asked.into / "cases", asked.into / "results", asked.into / "quality.md"
-    if not cases.is_dir():
+    made = Made(asked.into / "made.txt", asked.seeds)
+    if not made.cases:
+        shutil.rmtree(cases, ignore_errors=True)
         run("simulate", "--kind", "all", "--seeds", asked.seeds, "--jobs", str(asked.jobs), "--out", str(cases))
-    run("replay", "--all", str(cases), "--out", str(results), "--jobs", str(asked.jobs), *(["--again"] if asked.again else []))
+    if not (made.cases and made.results):
+        shutil.rmtree(results, ignore_errors=True)
+    made.note()
+    run("replay", "--all", str(cases), "--out", str(results), "--jobs", str(asked.jobs))
     run("score", str(cases), str(results), "--markdown", str(table))
     write(table.read_text(encoding="utf-8"), asked.seeds)
+
+
+class Made:
+    """What a folder was made by: the seeds of its cases and the code that made them, and the code that replays them."""
+
+    def __init__(self, path: Path, seeds: str) -> None:
+        simulation = ROOT / "replay" / "simulation"
+        replaying = [each for room in REPLAYING for each in (ROOT / room).rglob("*") if each.parent.name != simulation.name]
+        self.path, self.lines = path, [f"seeds {seeds}, made by {digest_of(simulation.rglob('*'))}", f"replayed by {digest_of(replaying)}"]
+        before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ["", ""]
+        self.cases, self.results = before[0] == self.lines[0], before[1:] == self.lines[1:]
+
+    def note(self) -> None:
+        """Say what it is made by from now on."""
+        self.path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+
+
+def digest_of(sources: Iterable[Path]) -> str:
+    """Hash of some code."""
+    digest = blake2b(digest_size=16)
+    for source in sorted(each for each in sources if each.suffix in {".py", ".yaml"}):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def run(*words: str) -> None:

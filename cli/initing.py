@@ -94,7 +94,8 @@ def init(
         names = ", ".join(sorted(each.name for each in samples)[:20])
         if not names:
             raise RollguardError(
-                "orders: there is no topic to look at. Write events first, or give files: --sample orders.jsonl; docs/tutorial.md has a shop to try it on.", code="usage"
+                "orders: there is no topic to look at. Write events first, or give files: --sample orders.jsonl; docs/tutorial.md has a shop to try it on.",
+                code="usage",
             )
         raise RollguardError(f"orders: no sample looks like orders (seen: {printable(names)}). Name it: --topic orders=NAME.", code="usage")
     text = config_text(inferred, kafka=kafka, store=store, source=source)

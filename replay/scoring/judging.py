@@ -205,5 +205,6 @@ def _remarks(match_: Match, outcome: LabelOutcome, found: tuple[Found, ...]) -> 
     if outcome.wrongly_blamed:
         said.append(f"wrong blame: {outcome.blamed} is called guilty of {name}, which {label.culprit} did")
     if outcome.rollback_due and not outcome.rolled_back:
-        said.append(f"missed rollback of {label.culprit} in {name}: the verdict is {(outcome.verdict or '').replace('_', ' ')}")
+        why = "" if first is None else "".join(f"; {each}" for each in first.blocked if not each.startswith("the verdict is "))
+        said.append(f"missed rollback of {label.culprit} in {name}: the verdict is {(outcome.verdict or '').replace('_', ' ')}{why}")
     return said

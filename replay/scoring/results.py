@@ -58,6 +58,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         Orders that its first rollback saved, by the money clock.
     doubts : tuple of str
         What it says of the data's quality.
+    blocked : tuple of str
+        What kept it from a rollback when that was last said.
     """
 
     incident_id: str
@@ -75,6 +77,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     undone: tuple[Undo, ...] = ()
     saved: float = 0.0
     doubts: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
 
     @property
     def seen_ms(self) -> int:
@@ -177,4 +180,5 @@ def found_of(incident: dict[str, Any], savings: list[dict[str, Any]]) -> Found:
         undone=undone,
         saved=next((float(each["saved"]) for each in savings if each["incident_id"] == incident["incident_id"]), 0.0),
         doubts=tuple(incident["data_quality"]),
+        blocked=next((tuple(each["blocked_by"]) for each in reversed(decisions) if each["action"] == "hold"), ()),
     )

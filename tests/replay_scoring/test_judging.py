@@ -101,6 +101,8 @@ def test_a_rollback_that_was_due_and_did_not_come_is_told() -> None:
     outcome = judged([label()], [found(undone=(), verdict="inconclusive")])
     assert not outcome.labels[0].rolled_back
     assert outcome.remarks == ("missed rollback of chg-1 in i1: the verdict is inconclusive",)
+    held = found(undone=(), blocked=("the verdict is guilty", "it was rolled back before"))
+    assert judged([label()], [held]).remarks == ("missed rollback of chg-1 in i1: the verdict is guilty; it was rolled back before",)
 
 
 def test_the_bill_of_an_incident_that_was_told_in_parts_is_their_sum() -> None:
