@@ -36,7 +36,7 @@ test: setup
 
 # On a real Kafka and a real PostgreSQL, the long ones too; prints what each measured.
 test-live: setup
-	@$(BIN)/pytest tests/live tests/service tests/responders tests/docs -m "live_long or not live_long"
+	@$(BIN)/pytest tests/live tests/service tests/responders tests/deploy tests/docs -m "live_long or not live_long"
 
 # The closed loop: the example shop, Kafka, Alertmanager and a worker. About ten minutes.
 e2e: setup

@@ -423,7 +423,8 @@ class RateBank(Bank):
     def _coefficients(self) -> Coefficients | None:
         if not self.ready.any():
             return None
-        band = np.float32(self.band_per_error) * self.error
+        # What is learnt of a weekend comes within hours, so only who searches for a start may not take it for one: an account's error knows nothing of it.
+        band = np.float32(self.band_per_error) * np.hypot(self.error, self.baseline.weekend(self.epoch))
         rate = np.where(self.ready, self.rate, np.float32(1.0))
         if self.odds:
             usual = self.baseline.exposure() / np.float32(self.buckets_per_epoch)

@@ -41,7 +41,7 @@ PRIOR_ERROR_BLOCKS = 6.0
 #: record of the blocks says: it knows the hours of these days, not those of a Sunday.
 YOUNG = 0.06
 #: Before the week is known, a weekend differs from the days before it, and the day after from it, by about so much.
-UNKNOWN_WEEKEND = 0.06
+UNKNOWN_WEEKEND = 0.04
 TURNING_DAYS = (5, 6, 0)
 #: Half-life, in days, of the level that surges are told by, and how far it sees up: a sale of hours hardly moves it, however large.
 USUAL_DAYS, USUAL_REACH = 3.0, 0.25
@@ -221,7 +221,7 @@ class RateBaseline:
         pooled_sum, pooled_weight = (column_sum(np.where(grown, c[name], 0.0).astype(np.float64)) for name in ("error_sum", "error_weight"))
         pooled = np.float32((PRIOR_ERROR**2 * PRIOR_ERROR_BLOCKS + pooled_sum) / (PRIOR_ERROR_BLOCKS + pooled_weight))
         squared = (pooled * np.float32(PRIOR_ERROR_BLOCKS) + c["error_sum"]) / (np.float32(PRIOR_ERROR_BLOCKS) + c["error_weight"])
-        squared = np.maximum(squared, self._sampling(epoch)) + np.float32(YOUNG**2 / max(self.days, 1)) + self._weekend(epoch)
+        squared = np.maximum(squared, self._sampling(epoch)) + np.float32(YOUNG**2 / max(self.days, 1))
         return BaselineError(np.sqrt(np.maximum(squared, np.float32(1e-6))), self.scatter())
 
     def surge(self, ordinary: float = ORDINARY, surely: float = SURELY_SURGE) -> Singles:
@@ -257,12 +257,12 @@ class RateBaseline:
         level = np.float32(1.0) / (2.0 * self.columns["level_events"] + np.float32(1.0))
         return level if epoch is None else level + self.day.sampling(self.clock.at(epoch * self.epoch_ms))
 
-    def _weekend(self, epoch: int | None) -> Singles | np.float32:
-        """Relative variance of a Saturday, Sunday or Monday of which nothing is known yet. Shares of one moment have no weekend."""
+    def weekend(self, epoch: int | None) -> Singles:
+        """(n_series,) relative error of a Saturday, Sunday or Monday of which nothing is known yet. Shares of one moment have no weekend."""
         if epoch is None or self.week.active or self.random_exposure:
-            return np.float32(0.0)
+            return np.zeros(self.n_series, dtype=np.float32)
         turning = np.isin(self.clock.at(epoch * self.epoch_ms).weekday, TURNING_DAYS)
-        return np.where(turning, np.float32(UNKNOWN_WEEKEND**2), np.float32(0.0)).astype(np.float32)
+        return np.where(np.broadcast_to(turning, (self.n_series,)), np.float32(UNKNOWN_WEEKEND), np.float32(0.0)).astype(np.float32)
 
     def learn(self, epoch: Epoch) -> None:
         """Take a finished epoch; what is old enough enters level, profile and record.

@@ -304,6 +304,20 @@ def test_the_end_of_a_sale_is_no_loss_and_one_that_comes_with_it_is_found() -> N
     assert after_a_sale(0.5) > 1e5
 
 
+def test_on_a_weekend_that_is_not_known_it_takes_more_to_be_sure_and_the_account_is_as_sure_as_ever() -> None:
+    def after(first_day: int, buckets: int) -> tuple[float, float]:
+        """Evidence of a loss of a fifth on the fourth day, and the error that its account has."""
+        counts = counts_of(17, 3 * EPOCHS + buckets, [40.0])
+        counts[3 * EPOCHS :] *= 0.8
+        bank = RateBank(ratios_below(0.1), bucket_ms=FIVE, odds=False, warmup_ms=DAY_MS)
+        bank.grow(np.zeros(1, dtype=np.int64))
+        return float(fed(bank, first_day * EPOCHS, counts, suspect=True)[-1, 0]), float(bank.error[0])
+
+    # Day 0 is a Thursday: the fourth day is a Sunday, or a Wednesday.
+    assert after(0, 72)[0] < 0.5 * after(3, 72)[0]
+    assert after(0, 1)[1] == after(3, 1)[1]
+
+
 @pytest.mark.xfail(
     strict=True, reason="issue 5: a level that is not frozen follows a day without events, and takes what is usual for a rise when it comes back"
 )

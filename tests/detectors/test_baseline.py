@@ -251,28 +251,25 @@ def test_a_young_baseline_is_wide_and_narrows() -> None:
     assert found[-1] < 0.03
 
 
-def test_a_weekend_and_the_day_after_are_known_worse_until_the_week_is_known() -> None:
-    def weekend_less_weekday(days_before: int) -> float:
-        """By how much, in squares, the first weekend after so many days is known worse than the Tuesday after it."""
-        story = Story()
-        story.live(days_before * DAY, 2000.0)
-        baseline = story.baseline
+@pytest.mark.parametrize(("days_before", "error"), [(3, 0.04), (20, 0.0)])
+def test_a_weekend_and_the_day_after_are_known_worse_until_the_week_is_known(days_before: int, error: float) -> None:
+    story = Story(2)
+    story.live(days_before * DAY, 2000.0)
+    for day in range(days_before, days_before + 7):
         # 1 January 1970 was a Thursday.
-        by_day = [float(baseline.error((first_day + 1) * DAY - 1).relative[0]) ** 2 for first_day in range(days_before, days_before + 7)]
-        weekday = [(3 + day) % 7 for day in range(days_before, days_before + 7)]
-        turning = {round(each, 5) for each, day in zip(by_day, weekday, strict=True) if day in {5, 6, 0}}
-        others = {round(each, 5) for each, day in zip(by_day, weekday, strict=True) if day not in {5, 6, 0}}
-        assert (len(turning), len(others)) == (1, 1)
-        return turning.pop() - others.pop()
-
-    assert weekend_less_weekday(3) == pytest.approx(0.06**2, abs=1e-5)
-    assert weekend_less_weekday(20) == 0.0
+        expected = error if (3 + day) % 7 in {5, 6, 0} else 0.0
+        assert story.baseline.weekend(day * DAY + 100).tolist() == pytest.approx([expected] * 2), day
 
 
-def test_odds_of_the_moment_know_no_weekend() -> None:
-    baseline = RateBaseline(EPOCH_MS, random_exposure=True)
-    baseline.grow(np.zeros(1, dtype=np.int64))
-    assert len({float(baseline.error(day * DAY).relative[0]) for day in range(7)}) == 1
+def test_each_place_has_its_own_weekend_and_odds_of_the_moment_have_none() -> None:
+    clock = SeriesClock({"far": Place(time_zone="Pacific/Auckland")})
+    baseline = RateBaseline(EPOCH_MS, clock=clock)
+    baseline.grow(np.zeros(2, dtype=np.int64), [None, "far"])
+    # Friday afternoon is Saturday morning there.
+    assert baseline.weekend(DAY + 200).tolist() == pytest.approx([0.0, 0.04])
+    odds = RateBaseline(EPOCH_MS, random_exposure=True)
+    odds.grow(np.zeros(1, dtype=np.int64))
+    assert {float(odds.weekend(day * DAY)[0]) for day in range(7)} == {0.0}
 
 
 def test_the_band_covers_a_level_that_wanders() -> None:
