@@ -11,8 +11,9 @@ from rollguard.incidents.blame import Blame, Verdicts, weigh
 from rollguard.incidents.books import Books
 from rollguard.incidents.changes import Change, ChangeBook
 from rollguard.incidents.history import Ailing, History, key_of
-from rollguard.incidents.incident import Incident
+from rollguard.incidents.incident import LEAST_SHARE, Incident, symptoms_of
 from rollguard.incidents.permission import Permission
+from rollguard.incidents.places import effect_of, hurt_evidence, region_row
 from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Plan, Suspect, Verdict
@@ -24,6 +25,8 @@ from rollguard.incidents.whatif import what_if
 __all__ = ["Assessment", "assess"]
 
 MINUTE_MS = 60_000
+#: So long before a change reached a place it must not look hurt, by so many nats.
+BEFORE_MS, HURT_BEFORE_NATS = 5 * 60_000, 2.0
 #: Suspects told: as many as have at least this probability, and no more than so many.
 TOLD_PROBABILITY, TOLD = 0.01, 5
 #: The first of them are told from here on: where no change is likely, it is still worth a look which would be.
@@ -56,6 +59,8 @@ class Assessment:
         What was weighed.
     beside : str
         The incident that it may follow from; empty: none.
+    hurt_before : bool
+        A place looks hurt in the minutes before the first suspect reached it.
     """
 
     state: IncidentState
@@ -74,6 +79,7 @@ class Assessment:
     known: list[Change]
     contrasts: dict[str, tuple[VersionContrast, ...]]
     beside: str
+    hurt_before: bool
 
     @property
     def first(self) -> Blame | None:
@@ -123,8 +129,8 @@ class Assessment:
             return (f"nothing that could be counted would: whether it follows from {self.beside}, a person has to find out",)
         return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=settings.policy.guilty, cleared=cleared, calibration=settings.calibration)
 
-    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], may: Permission, at_ms: int) -> Facts:
-        """Facts for the policy; `others` are the other open incidents."""
+    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], twin: str, may: Permission, at_ms: int) -> Facts:
+        """Facts for the policy; `others` are the other open incidents, `twin` is as in `Facts`."""
         first = self.first
         second = self.verdicts.suspects[1].probability if len(self.verdicts.suspects) > 1 else 0.0
         change = first.change if first is not None else None
@@ -138,10 +144,11 @@ class Assessment:
             needed_lead=policy.lead,
             away=self.away,
             sure=self.sure,
-            symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS,
+            symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS or self.hurt_before,
             unreached_well=self.unreached_well,
             unreached_hurt=self.unreached_hurt,
             own_symptom=change is None or not self.state.services or change.service in self.state.services,
+            twin=twin,
             version_nats=first.version_nats if first else 0.0,
             reaches_all=self.reaches_all,
             within_window=first is not None and first.within_window,
@@ -251,7 +258,26 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         known=known,
         contrasts=contrasts,
         beside=incident.beside,
+        hurt_before=first is not None and hurt_before(incident, first.change, books, settings),
     )
+
+
+def hurt_before(incident: Incident, change: Change, books: Books, settings: Settings) -> bool:
+    """Whether a place that hurts looked hurt already in the minutes before a change reached it, by what was counted: an onset is an estimate."""
+    bucket_ms = settings.bucket_ms
+    for region in incident.regions or ("",):
+        reach = change.reach_at(region)
+        if reach is None:
+            continue
+        begun = reach.started_ms // bucket_ms
+        for symptom, onset in symptoms_of(books, settings, incident.signals):
+            row = region_row(books, symptom, region)
+            since = effect_of(books.since(symptom.metric, onset), row, symptom.direction)
+            before = effect_of(books.window(symptom.metric, begun - BEFORE_MS // bucket_ms, begun - 1), row, symptom.direction)
+            least = max(symptom.smallest, LEAST_SHARE * since.relative if since else 0.0)
+            if hurt_evidence(before, least) >= HURT_BEFORE_NATS:
+                return True
+    return False
 
 
 def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool, speechless: bool) -> Verdict:

@@ -21,7 +21,7 @@ from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
 from rollguard.incidents.gaps import Gap, Gaps
 from rollguard.incidents.history import Ailing, History, Mute, Told
-from rollguard.incidents.incident import HURT_NATS, Incident, locate
+from rollguard.incidents.incident import HURT_NATS, Incident, locate, symptoms_of
 from rollguard.incidents.lifecycle import step
 from rollguard.incidents.log import LogRecord
 from rollguard.incidents.onset import Moment
@@ -272,6 +272,17 @@ class Desk:
         # No change tells them apart: what hurts in the same way elsewhere, a while later, is told once.
         return next((each for each in candidates if self._leader(each) is None and signal.series.metric in each.metrics), None)
 
+    def _twin(self, incident: Incident, suspect: str) -> str:
+        """Say which other open incident hurts in the same way, of which another change is suspected."""
+        mine = {(symptom.metric, symptom.service) for symptom, _ in symptoms_of(self.books, self.settings, incident.signals)}
+        for other in self.incidents:
+            leader = None if other.shown is None else _leads(other, other.shown)
+            if other is incident or leader is None or leader == suspect:
+                continue
+            if any((symptom.metric, symptom.service) in mine for symptom, _ in symptoms_of(self.books, self.settings, other.signals)):
+                return f"{other.id} hurts in the same way, and {leader} is suspected of that"
+        return ""
+
     def _leader(self, incident: Incident) -> Change | None:
         """The change that most probably did it, where one leads."""
         return None if incident.shown is None else self.changes.changes.get(_leads(incident, incident.shown) or "")
@@ -455,7 +466,8 @@ class Desk:
         if incident.acted or incident.state == "acting" or (not incident.away and incident.failed is not None):
             return
         others = tuple(Ailing(other.onset * self.settings.bucket_ms, None, other.ailing) for other in self.incidents if other is not incident)
-        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, may=may, at_ms=at_ms))
+        twin = "" if seen.first is None else self._twin(incident, seen.first.change.deploy_id)
+        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, twin=twin, may=may, at_ms=at_ms))
         needs = 0
         if verdict.blocked_by and may.mode in (Mode.APPROVE, Mode.AUTO) and guilty is not None:
             needs = needed_of(verdict.failed, may.approvals, guilty.authors)

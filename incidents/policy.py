@@ -81,6 +81,8 @@ class Facts:
         Places it did not reach that hurt all the same.
     own_symptom : bool
         Its own service hurts, or no event names a service.
+    twin : str
+        Another open incident that hurts in the same way and of which another change is suspected, in words; empty: none.
     """
 
     mode: Mode
@@ -117,6 +119,7 @@ class Facts:
     compares: bool
     unreached_hurt: tuple[str, ...] = ()
     own_symptom: bool = True
+    twin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +209,10 @@ def _absent_before(f: Facts) -> tuple[bool, str]:
 
 
 def _grounds(f: Facts) -> tuple[bool, str]:
-    if f.unreached_hurt:
-        # A provider that fails in two regions looks like the change of one of them, with a third one that stays well.
-        return False, f"no grounds: {', '.join(f.unreached_hurt)} hurts although it was not reached, so something else is wrong there at least"
+    # One change whose record of a place is late looks like two; a provider that fails in two regions like the change of one of them.
+    struck = f"{', '.join(f.unreached_hurt)} hurts although it was not reached, so something else is wrong there at least" if f.unreached_hurt else ""
+    if f.twin or struck:
+        return False, f"no grounds: {f.twin or struck}"
     if f.unreached_well:
         return True, f"grounds: {', '.join(f.unreached_well)}, which it did not reach, stayed well"
     if f.version_nats >= VERSION_GROUNDS_NATS:

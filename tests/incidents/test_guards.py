@@ -66,3 +66,32 @@ def test_a_change_shipped_everywhere_as_one_is_rolled_back_as_one() -> None:
     shop.hurts += [Hurt("promised_minutes", 6.0, ONSET, where={"region": "eu-west"}), Hurt("orders", 0.6, ONSET, where={"region": "eu-west"})]
     entries = played(shop, [shop.left("orders", KNOWN, ONSET, region="eu-west"), *deploy(regions=[None])])
     assert {decision.target for decision in decisions(entries) if decision.target and "->" in decision.target} == {"checkout -> 1.0 @ everywhere"}
+
+
+def test_what_was_hurt_before_the_change_is_not_undone_although_its_onset_is_put_after_it() -> None:
+    def held(since: int) -> list[str]:
+        """What keeps the first hold from being a rollback, if promises went wrong at a bucket."""
+        shop = shop_of(Hurt("promised_minutes", 6.0, since, where={"region": "eu-west", "service": "checkout"}))
+        # Of a distribution it is the signal that says when it began.
+        signal = shop.left("promised_minutes", KNOWN, ONSET, region="eu-west", service="checkout")
+        entries = played(shop, [signal, *deploy()])
+        assert {entry.incident.verdict for entry in entries if entry.incident is not None} == {"guilty"}
+        assert bool(decisions(entries, "rollback")) is (since == ONSET)
+        return [sentence for decision in decisions(entries, "hold") for sentence in decision.blocked_by]
+
+    assert "the symptom was there before the change" in held(START - 3 * MINUTE)
+    assert "the symptom was there before the change" not in held(ONSET)
+
+
+def test_of_two_incidents_that_hurt_alike_the_second_is_not_laid_on_another_change_by_itself() -> None:
+    """A wave whose record has not come yet, and a change of another service that has just reached its place."""
+    later = ONSET + 12 * MINUTE
+    regions = {"eu-west": ONSET, "us-east": later}
+    shop = shop_of(*[Hurt("errors", 4.0, since, where={"region": region, "service": "payments"}) for region, since in regions.items()])
+    signals = [shop.left("errors", since + 3, since, region=region, service="payments") for region, since in regions.items()]
+    changes = [*deploy(service="payments"), *deploy("chg-2", started=START_MS + 12 * MINUTE_MS, regions=["us-east"], service="checkout")]
+    entries = played(shop, [*signals, *changes], last=later + 10 * MINUTE)
+    assert [decision.target for decision in decisions(entries, "rollback")] == ["payments -> 1.0 @ eu-west"]
+    assert len(decisions(entries, "page")) == 2
+    (sentence,) = {each for decision in decisions(entries, "hold") for each in decision.blocked_by if "in the same way" in each}
+    assert sentence.endswith("hurts in the same way, and chg-1 is suspected of that")
