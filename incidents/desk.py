@@ -273,7 +273,9 @@ class Desk:
         return next((each for each in candidates if self._leader(each) is None and signal.series.metric in each.metrics), None)
 
     def _twin(self, incident: Incident, suspect: str) -> str:
-        """Say which other open incident hurts in the same way, of which another change is suspected."""
+        """Say of what another change is suspected, or was: of another open incident that hurts in the same way, or of this one."""
+        if before := sorted(incident.accused - {suspect}):
+            return f"{', '.join(before)} was called guilty of it before"
         mine = {(symptom.metric, symptom.service) for symptom, _ in symptoms_of(self.books, self.settings, incident.signals)}
         for other in self.incidents:
             leader = None if other.shown is None else _leads(other, other.shown)
@@ -466,6 +468,7 @@ class Desk:
         if incident.acted or incident.state == "acting" or (not incident.away and incident.failed is not None):
             return
         others = tuple(Ailing(other.onset * self.settings.bucket_ms, None, other.ailing) for other in self.incidents if other is not incident)
+        incident.accused |= set() if guilty is None else {guilty.deploy_id}
         twin = "" if seen.first is None else self._twin(incident, seen.first.change.deploy_id)
         verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, twin=twin, may=may, at_ms=at_ms))
         needs = 0

@@ -52,6 +52,8 @@ class Incident:
     #: The first incident in the same places that it is told apart from; and by others of those, and regions, the stretch of which they have the bill.
     beside: str = ""
     billed: dict[str, dict[str, Stretch]] = field(default_factory=dict)
+    #: Changes that were called guilty of it, whatever was said later.
+    accused: frozenset[str] = frozenset()
     #: Changes on whose trials it was found, and whether a detector or a trial is sure enough of it to act.
     on_trial: frozenset[str] = frozenset()
     sure: bool = False

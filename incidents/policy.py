@@ -82,7 +82,8 @@ class Facts:
     own_symptom : bool
         Its own service hurts, or no event names a service.
     twin : str
-        Another open incident that hurts in the same way and of which another change is suspected, in words; empty: none.
+        Another open incident that hurts in the same way and of which another change is suspected, or another change that was called guilty
+        of this one before, in words; empty: neither.
     """
 
     mode: Mode

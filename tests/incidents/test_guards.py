@@ -95,3 +95,16 @@ def test_of_two_incidents_that_hurt_alike_the_second_is_not_laid_on_another_chan
     assert len(decisions(entries, "page")) == 2
     (sentence,) = {each for decision in decisions(entries, "hold") for each in decision.blocked_by if "in the same way" in each}
     assert sentence.endswith("hurts in the same way, and chg-1 is suspected of that")
+
+
+def test_who_is_called_guilty_after_another_was_is_not_rolled_back_by_itself() -> None:
+    shop = shop_of(Hurt("orders", 0.6, ONSET, where={"region": "eu-west"}))
+    signal = shop.left("orders", KNOWN, ONSET, region="eu-west")
+    # The record of the second change comes later, and fits better: it was made in the minute in which it began.
+    first = deploy("chg-1", started=START_MS - 6 * MINUTE_MS, minutes=2.0, rollback={"supported": False})
+    late = deploy("chg-2", started=START_MS + MINUTE_MS // 2, minutes=1.0, received_at=START_MS + 5 * MINUTE_MS)
+    entries = played(shop, [signal, *first, *late])
+    accused = [entry.incident.suspects[0].deploy_id for entry in entries if entry.incident is not None and entry.incident.verdict == "guilty"]
+    assert list(dict.fromkeys(accused)) == ["chg-1", "chg-2"]
+    assert decisions(entries, "rollback") == []
+    assert "no grounds: chg-1 was called guilty of it before" in {each for decision in decisions(entries, "hold") for each in decision.blocked_by}
