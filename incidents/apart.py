@@ -37,8 +37,7 @@ def are_beside(one: Incident, other: Incident) -> bool:
 
 def may_stand_alone(signal: Signal, home: Incident, bucket_ms: int) -> bool:
     """Whether a signal in the places of an incident that was told may be of another cause: it is of another metric, and surely later."""
-    late = max(2.0 * (signal.onset_error + home.onset_error), LATER_MS / bucket_ms)
-    return bool(home.told) and signal.series.metric not in home.metrics and signal.onset - home.onset > late
+    return bool(home.told) and signal.series.metric not in home.metrics and _surely_later(signal.onset, signal.onset_error, home, bucket_ms)
 
 
 def stands_alone(incident: Incident, host: Incident, change: Change | None, probability: float, *, books: Books, settings: Settings) -> bool:
@@ -66,9 +65,8 @@ def stands_alone(incident: Incident, host: Incident, change: Change | None, prob
     if singled and change.service not in singled:
         return False
     begun_ms = [reach.started_ms for place in incident.regions or ("",) if (reach := change.reach_at(place)) is not None]
-    late = max(2.0 * (host.onset_error + incident.onset_error), LATER_MS / settings.bucket_ms)
     after_ms = (host.onset + 1 + 2.0 * host.onset_error) * settings.bucket_ms
-    return incident.onset - host.onset > late and bool(begun_ms) and min(begun_ms) > after_ms
+    return _surely_later(incident.onset, incident.onset_error, host, settings.bucket_ms) and bool(begun_ms) and min(begun_ms) > after_ms
 
 
 def doubted(verdicts: Verdicts) -> Verdicts:
@@ -115,6 +113,10 @@ def share_bill(incident: Incident, other: Incident, metric: str, now: int) -> No
     incident.billed.pop(other.id, None)
     if lost:
         incident.billed[other.id] = lost
+
+
+def _surely_later(onset: int, error: float, host: Incident, bucket_ms: int) -> bool:
+    return onset - host.onset > max(2.0 * (error + host.onset_error), LATER_MS / bucket_ms)
 
 
 def _pays(incident: Incident, metric: str) -> dict[str, int]:

@@ -22,7 +22,7 @@ from rollguard.incidents.telling import facts_of, sentences_of
 from rollguard.incidents.versions import contrasts_of
 from rollguard.incidents.whatif import what_if
 
-__all__ = ["Assessment", "assess"]
+__all__ = ["Assessment", "assess", "hurt_before"]
 
 MINUTE_MS = 60_000
 #: So long before a change reached a place it must not look hurt, by so many nats.
@@ -59,8 +59,6 @@ class Assessment:
         What was weighed.
     beside : str
         The incident that it may follow from; empty: none.
-    hurt_before : bool
-        A place looks hurt in the minutes before the first suspect reached it.
     """
 
     state: IncidentState
@@ -79,7 +77,6 @@ class Assessment:
     known: list[Change]
     contrasts: dict[str, tuple[VersionContrast, ...]]
     beside: str
-    hurt_before: bool
 
     @property
     def first(self) -> Blame | None:
@@ -129,8 +126,19 @@ class Assessment:
             return (f"nothing that could be counted would: whether it follows from {self.beside}, a person has to find out",)
         return what_if(self.scene, self.known, self.contrasts, self.verdicts, needed=settings.policy.guilty, cleared=cleared, calibration=settings.calibration)
 
-    def facts(self, history: History, changes: ChangeBook, policy: Policy, *, others: tuple[Ailing, ...], twin: str, may: Permission, at_ms: int) -> Facts:
-        """Facts for the policy; `others` are the other open incidents, `twin` is as in `Facts`."""
+    def facts(
+        self,
+        history: History,
+        changes: ChangeBook,
+        policy: Policy,
+        *,
+        others: tuple[Ailing, ...],
+        disputed: str,
+        hurt_before: bool,
+        may: Permission,
+        at_ms: int,
+    ) -> Facts:
+        """Facts for the policy; `others` are the other open incidents, `disputed` is as in `Facts`, `hurt_before` says what was counted."""
         first = self.first
         second = self.verdicts.suspects[1].probability if len(self.verdicts.suspects) > 1 else 0.0
         change = first.change if first is not None else None
@@ -144,11 +152,11 @@ class Assessment:
             needed_lead=policy.lead,
             away=self.away,
             sure=self.sure,
-            symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS or self.hurt_before,
+            symptom_before=first is None or first.lag_ms is None or first.lag_ms < -MINUTE_MS or hurt_before,
             unreached_well=self.unreached_well,
             unreached_hurt=self.unreached_hurt,
             own_symptom=change is None or not self.state.services or change.service in self.state.services,
-            twin=twin,
+            disputed=disputed,
             version_nats=first.version_nats if first else 0.0,
             reaches_all=self.reaches_all,
             within_window=first is not None and first.within_window,
@@ -258,7 +266,6 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         known=known,
         contrasts=contrasts,
         beside=incident.beside,
-        hurt_before=first is not None and hurt_before(incident, first.change, books, settings),
     )
 
 

@@ -16,7 +16,7 @@ from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
 from rollguard.incidents.aftermath import outcome_of
 from rollguard.incidents.apart import FOLLOWS, are_beside, family_of, may_stand_alone, share_bill, stands_alone
 from rollguard.incidents.approvals import approve, needed_of, propose, reject
-from rollguard.incidents.assess import Assessment, assess
+from rollguard.incidents.assess import Assessment, assess, hurt_before
 from rollguard.incidents.books import Books, Sums, VersionSums
 from rollguard.incidents.changes import Change, ChangeBook, Reach
 from rollguard.incidents.gaps import Gap, Gaps
@@ -272,7 +272,7 @@ class Desk:
         # No change tells them apart: what hurts in the same way elsewhere, a while later, is told once.
         return next((each for each in candidates if self._leader(each) is None and signal.series.metric in each.metrics), None)
 
-    def _twin(self, incident: Incident, suspect: str) -> str:
+    def _disputed(self, incident: Incident, suspect: str) -> str:
         """Say of what another change is suspected, or was: of another open incident that hurts in the same way, or of this one."""
         if before := sorted(incident.accused - {suspect}):
             return f"{', '.join(before)} was called guilty of it before"
@@ -469,8 +469,10 @@ class Desk:
             return
         others = tuple(Ailing(other.onset * self.settings.bucket_ms, None, other.ailing) for other in self.incidents if other is not incident)
         incident.accused |= set() if guilty is None else {guilty.deploy_id}
-        twin = "" if seen.first is None else self._twin(incident, seen.first.change.deploy_id)
-        verdict = judge(seen.facts(self.history, self.changes, self.settings.policy, others=others, twin=twin, may=may, at_ms=at_ms))
+        disputed = "" if seen.first is None else self._disputed(incident, seen.first.change.deploy_id)
+        before = seen.first is not None and hurt_before(incident, seen.first.change, self.books, self.settings)
+        facts = seen.facts(self.history, self.changes, self.settings.policy, others=others, disputed=disputed, hurt_before=before, may=may, at_ms=at_ms)
+        verdict = judge(facts)
         needs = 0
         if verdict.blocked_by and may.mode in (Mode.APPROVE, Mode.AUTO) and guilty is not None:
             needs = needed_of(verdict.failed, may.approvals, guilty.authors)

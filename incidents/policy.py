@@ -81,7 +81,7 @@ class Facts:
         Places it did not reach that hurt all the same.
     own_symptom : bool
         Its own service hurts, or no event names a service.
-    twin : str
+    disputed : str
         Another open incident that hurts in the same way and of which another change is suspected, or another change that was called guilty
         of this one before, in words; empty: neither.
     """
@@ -120,7 +120,7 @@ class Facts:
     compares: bool
     unreached_hurt: tuple[str, ...] = ()
     own_symptom: bool = True
-    twin: str = ""
+    disputed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +212,8 @@ def _absent_before(f: Facts) -> tuple[bool, str]:
 def _grounds(f: Facts) -> tuple[bool, str]:
     # One change whose record of a place is late looks like two; a provider that fails in two regions like the change of one of them.
     struck = f"{', '.join(f.unreached_hurt)} hurts although it was not reached, so something else is wrong there at least" if f.unreached_hurt else ""
-    if f.twin or struck:
-        return False, f"no grounds: {f.twin or struck}"
+    if f.disputed or struck:
+        return False, f"no grounds: {f.disputed or struck}"
     if f.unreached_well:
         return True, f"grounds: {', '.join(f.unreached_well)}, which it did not reach, stayed well"
     if f.version_nats >= VERSION_GROUNDS_NATS:

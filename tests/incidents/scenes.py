@@ -12,7 +12,7 @@ import numpy as np
 
 from rollguard.config import Layer, Settings, default_text, load_layers
 from rollguard.detectors import Account, SeriesName, Signal, Split, Tick
-from rollguard.incidents import ChangeSeen, Decision, Desk, Entry, LogRecord, sightings
+from rollguard.incidents import ChangeSeen, Decision, Desk, Entry, IncidentState, LogRecord, sightings
 
 BUCKET_MS = 10_000
 MINUTE_MS = 60_000
@@ -174,6 +174,20 @@ class Shop:
             evidence=20.0,
             threshold=14.0,
         )
+
+
+def big_shop(text: str = "") -> Shop:
+    """Three regions: one to hurt, one to hurt besides, one to stay well."""
+    return Shop(settings=settings_with(text), labels={"service": ("checkout", "payments"), "region": ("eu-west", "us-east", "ap-south")})
+
+
+def states(entries: Iterable[Entry]) -> dict[str, list[IncidentState]]:
+    """States of each incident, in order."""
+    found: dict[str, list[IncidentState]] = {}
+    for entry in entries:
+        if entry.incident is not None:
+            found.setdefault(entry.incident_id, []).append(entry.incident)
+    return found
 
 
 def deploy(

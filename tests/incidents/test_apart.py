@@ -9,8 +9,9 @@ import pytest
 
 from rollguard.detectors import Signal
 from rollguard.incidents import ChangeSeen, Desk, Entry, IncidentState
-from tests.incidents.scenes import KNOWN, MINUTE, MINUTE_MS, ONSET, START, START_MS, Hurt, Shop, at_ms, decisions, deploy, played, settings_with
+from tests.incidents.scenes import KNOWN, MINUTE, MINUTE_MS, ONSET, START, START_MS, Hurt, Shop, at_ms, big_shop, decisions, deploy, played, states
 
+ADVISE = "{mode: advise}"
 LATER = 20 * MINUTE
 #: Orders lost in a bucket of a region, of which two in five are.
 LOST = 0.4 * 120.0
@@ -18,18 +19,9 @@ LOST = 0.4 * 120.0
 A_MINUTE = 6 * LOST
 
 
-def shop_with(text: str = "{mode: advise}") -> Shop:
-    """Three regions and two services."""
-    return Shop(settings=settings_with(text), labels={"service": ("checkout", "payments"), "region": ("eu-west", "us-east", "ap-south")})
-
-
 def last_states(entries: Iterable[Entry]) -> list[IncidentState]:
     """The last state of each incident, in the order in which they were opened."""
-    found: dict[str, IncidentState] = {}
-    for entry in entries:
-        if entry.incident is not None:
-            found[entry.incident_id] = entry.incident
-    return list(found.values())
+    return [each[-1] for each in states(entries).values()]
 
 
 def errors_of_payments(shop: Shop, since: int = ONSET) -> list[Signal]:
@@ -50,7 +42,7 @@ def second(minutes: float = 20.0, **named: Any) -> list[ChangeSeen]:
 
 
 def test_two_changes_that_hurt_one_place_are_two_incidents_and_each_loss_stands_on_one_bill() -> None:
-    shop = shop_with()
+    shop = big_shop(ADVISE)
     signals = [*errors_of_payments(shop), *orders_fall(shop)]
     entries = played(shop, [*signals, *deploy(service="payments"), *second()], last=ONSET + 2 * LATER)
     first, other = last_states(entries)
@@ -69,7 +61,7 @@ def test_two_changes_that_hurt_one_place_are_two_incidents_and_each_loss_stands_
 @pytest.mark.parametrize("order", ["errors then orders", "orders then errors"])
 def test_nobody_is_guilty_of_what_may_follow_from_an_open_incident_and_nothing_is_rolled_back(order: str, minutes: float) -> None:
     """An innocent deploy of the service that shows what follows, a little before it does."""
-    shop = shop_with("mode: auto")
+    shop = big_shop()
     if order == "errors then orders":
         signals, changes = [*errors_of_payments(shop), *orders_fall(shop)], [*deploy(service="payments"), *second(minutes)]
     else:
@@ -96,7 +88,7 @@ def test_nobody_is_guilty_of_what_may_follow_from_an_open_incident_and_nothing_i
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_hurts_later_in_the_same_place_is_the_same_incident_unless_a_change_of_its_own_explains_it(why: str, other: list[ChangeSeen]) -> None:
-    shop = shop_with()
+    shop = big_shop(ADVISE)
     signals = [*errors_of_payments(shop), *orders_fall(shop)]
     entries = played(shop, [*signals, *deploy(service="payments"), *other], last=ONSET + 2 * LATER)
     (only,) = last_states(entries)
@@ -106,7 +98,7 @@ def test_what_hurts_later_in_the_same_place_is_the_same_incident_unless_a_change
 
 
 def test_a_change_of_another_service_than_shows_it_splits_no_incident() -> None:
-    shop = shop_with()
+    shop = big_shop(ADVISE)
     signals = [*orders_fall(shop, ONSET), *errors_of_payments(shop, ONSET + LATER)]
     entries = played(shop, [*signals, *deploy(), *second()], last=ONSET + 2 * LATER)
     (only,) = last_states(entries)
@@ -115,7 +107,7 @@ def test_a_change_of_another_service_than_shows_it_splits_no_incident() -> None:
 
 
 def test_a_third_way_to_hurt_goes_to_the_incident_whose_change_explains_it() -> None:
-    shop = shop_with()
+    shop = big_shop(ADVISE)
     later, third = ONSET + LATER, ONSET + LATER + 7 * MINUTE
     shop.hurts.append(Hurt("promised_minutes", 6.0, later, where={"service": "checkout", "region": "eu-west"}))
     promises = [shop.left("promised_minutes", later + 3, later, region="eu-west", service="checkout")]
@@ -126,7 +118,7 @@ def test_a_third_way_to_hurt_goes_to_the_incident_whose_change_explains_it() -> 
 
 
 def test_of_each_region_the_incident_pays_that_hurt_it_first() -> None:
-    shop = shop_with()
+    shop = big_shop(ADVISE)
     again = ONSET + LATER + 6 * MINUTE
     both = ["eu-west", "us-east"]
     shop.hurts.append(Hurt("errors", 4.0, ONSET, where={"region": "us-east", "service": "payments"}))
@@ -145,7 +137,7 @@ def test_of_each_region_the_incident_pays_that_hurt_it_first() -> None:
 
 
 def test_a_desk_restored_beside_an_open_incident_goes_on_as_if_it_had_never_stopped() -> None:
-    shop = shop_with()
+    shop = big_shop(ADVISE)
     signals = [*errors_of_payments(shop), *orders_fall(shop)]
     log = list(shop.log(START - 10 * MINUTE, ONSET + 2 * LATER, [*signals, *deploy(service="payments"), *second()]))
     whole = Desk(shop.settings).feed(log)

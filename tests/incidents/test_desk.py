@@ -24,29 +24,17 @@ from tests.incidents.scenes import (
     Hurt,
     Shop,
     at_ms,
+    big_shop,
     decisions,
     deploy,
     everywhere,
     played,
     regional,
     settings_with,
+    states,
 )
 
 REGIONS = ("eu-west", "us-east", "ap-south")
-
-
-def big_shop(text: str = "") -> Shop:
-    """Three regions: one to hurt, one to hurt besides, one to stay well."""
-    return Shop(settings=settings_with(text), labels={"service": ("checkout", "payments"), "region": REGIONS})
-
-
-def states(entries: Iterable[Entry]) -> dict[str, list[IncidentState]]:
-    """States of each incident, in order."""
-    found: dict[str, list[IncidentState]] = {}
-    for entry in entries:
-        if entry.incident is not None:
-            found.setdefault(entry.incident_id, []).append(entry.incident)
-    return found
 
 
 def the_last(entries: Iterable[Entry]) -> IncidentState:

@@ -77,7 +77,7 @@ BREAKS: dict[str, list[tuple[dict[str, Any], str]]] = {
     "grounds": [
         ({"unreached_well": ()}, "no grounds"),
         ({"unreached_hurt": ("ap-south",)}, "ap-south hurts although it was not reached"),
-        ({"twin": "inc-2 hurts"}, "inc-2 hurts"),
+        ({"disputed": "inc-2 hurts"}, "inc-2 hurts"),
     ],
     "target": [
         ({"to_version": None}, "no version to go back to"),
@@ -226,7 +226,7 @@ any_facts = st.builds(
     compares=st.booleans(),
     unreached_hurt=names,
     own_symptom=st.booleans(),
-    twin=st.sampled_from(["", "inc-2 hurts in the same way, and chg-2 is suspected of that"]),
+    disputed=st.sampled_from(["", "inc-2 hurts in the same way, and chg-2 is suspected of that"]),
 )
 #: The worst that each fact can be.
 WORST: dict[str, Any] = {
@@ -246,7 +246,7 @@ WORST: dict[str, Any] = {
     "rivals": ("chg-2",),
     "unreached_hurt": ("ap-south",),
     "own_symptom": False,
-    "twin": "inc-2 hurts in the same way, and chg-2 is suspected of that",
+    "disputed": "inc-2 hurts in the same way, and chg-2 is suspected of that",
     "reversible": False,
     "to_version": None,
     "target_known_good": False,
