@@ -11,7 +11,7 @@ from rollguard.incidents.books import Books, Sums
 from rollguard.incidents.cost import Bill, Clock, bill_of
 from rollguard.incidents.lifecycle import State, step
 from rollguard.incidents.onset import Moment, sharpest_first, starts_of
-from rollguard.incidents.pipe import Stretch, joined, speechless
+from rollguard.incidents.pipe import Stretch, joined, speechless, unheard
 from rollguard.incidents.places import CAP_NATS, Symptom, effect_of, hurt_evidence, region_row
 from rollguard.incidents.records import IncidentState, Plan
 
@@ -45,6 +45,8 @@ class Incident:
     evidence: dict[str, float] = field(default_factory=dict)
     #: By region ("": everywhere) the stretches since the onset in which no source said anything.
     dumb: dict[str, list[Stretch]] = field(default_factory=dict)
+    #: By metric the stretch from its onset on in which its source brought no event at all.
+    mute: dict[str, Stretch] = field(default_factory=dict)
     #: When it began in each place, by all that was counted, and what that was worked out for.
     began: dict[str, Moment] = field(default_factory=dict)
     began_for: tuple[object, ...] = ()
@@ -208,6 +210,19 @@ class Incident:
             found = speechless(books, settings, region, max(since, self.onset), before=self.onset)
             if found:
                 self.dumb[region] = joined(self.dumb.get(region, []), found)
+        for metric in self.metrics:
+            onset = self.onset_of(metric)
+            # What lies too far back is not kept any more, and then what was found stands.
+            if books.ticks and books.ticks[0].bucket <= onset:
+                self.mute.pop(metric, None)
+                stretch = unheard(books, settings, metric, onset)
+                if stretch is not None:
+                    self.mute[metric] = stretch
+
+    def is_mute(self, metric: str, now: int) -> bool:
+        """Whether for most of the time since a metric's onset its source brought no event at all."""
+        last = now if self.away else self.returned_at or now
+        return metric in self.mute and 2 * _within([self.mute[metric]], self.onset_of(metric), last + 1) > last + 1 - self.onset_of(metric)
 
     def _silences(self, region: str) -> list[Stretch]:
         """Stretches since the onset in which no source said anything of a region, or of anything."""

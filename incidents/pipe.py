@@ -5,11 +5,13 @@ from __future__ import annotations
 from rollguard.config import Settings
 from rollguard.incidents.books import Books
 
-__all__ = ["Stretch", "joined", "speechless"]
+__all__ = ["Stretch", "joined", "speechless", "unheard"]
 
 HOUR_MS = 60 * 60_000
 #: Of each source so many events would have come, at least: that by chance none of any did happens once in thousands of years.
 SURELY = 8.0
+#: Where a source breaks in the middle of a bucket, and its metric's onset is known to a bucket or two, a few events still come.
+BREAKS_BUCKETS = 2
 #: Buckets from the first until before the last.
 Stretch = tuple[int, int]
 
@@ -51,6 +53,38 @@ def speechless(books: Books, settings: Settings, region: str, first: int, *, bef
         return []
     least = _least(books, settings, rows, before)
     return [stretch for stretch in stretches if (stretch[1] - stretch[0]) * least >= SURELY]
+
+
+def unheard(books: Books, settings: Settings, metric: str, onset: int) -> Stretch | None:
+    """The stretch from a metric's onset on in which its source brought no event at all, though several would have come.
+
+    A shop that sells nothing and a pipe that brings no orders look alike; one order, even of a hundred, tells them apart.
+
+    Parameters
+    ----------
+    books : Books
+    settings : Settings
+    metric : str
+    onset : int
+        First bucket of its symptom; it must still be kept.
+
+    Returns
+    -------
+    Stretch or None
+        None: events came, or too few would have come to tell.
+    """
+    now = books.ticks[-1].bucket
+    start, stop = onset, now + 1
+    for tick in books.between(onset, now):
+        if any(account.metric == metric and account.events and not account.missing for account in tick.accounts):
+            if tick.bucket >= onset + BREAKS_BUCKETS:
+                stop = tick.bucket
+                break
+            start = tick.bucket + 1
+    before = books.window(metric, onset - HOUR_MS // settings.bucket_ms, onset - 1)
+    known = before.buckets - before.missing
+    usual = before.events / known if known else 0.0
+    return (start, stop) if (stop - start) * usual >= SURELY else None
 
 
 def joined(one: list[Stretch], other: list[Stretch]) -> list[Stretch]:

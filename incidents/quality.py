@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rollguard.config import Settings, format_duration
-from rollguard.incidents.books import Books
+from rollguard.incidents.books import Books, Sums
 from rollguard.incidents.incident import Incident
 
 __all__ = ["Quality", "quality_of"]
@@ -72,15 +72,9 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
         notes += why
         if metric not in incident.metrics:
             continue
-        since = books.since(metric, incident.onset_of(metric))
-        none = 0 < sums.buckets == sums.silent
-        # A pipe may break in the middle of a bucket, and an onset is known to a bucket or two: mostly silence is only silence.
-        mostly = since.silent > since.buckets // 2
-        silent += [metric] * (none or mostly)
-        if none:
-            notes.append(f"{metric}: no event at all in the last {WHOLE_MIN} min")
-        elif mostly:
-            notes.append(f"{metric}: {since.silent} of the {since.buckets} buckets since its onset are without any event")
+        stillness = _stillness(incident, books, settings, metric, lately=sums)
+        silent += [metric] * bool(stillness)
+        notes += [f"{metric}: {stillness}"] * bool(stillness)
     # What is the same everywhere is said once.
     for region, stretches in sorted({"": incident.dumb[""]}.items() if "" in incident.dumb else incident.dumb.items()):
         lasted = sum(stop - start for start, stop in stretches) * settings.bucket_ms
@@ -93,6 +87,21 @@ def quality_of(incident: Incident, books: Books, settings: Settings, bucket: int
     if feed_silent:
         notes.append("changes: the feed is silent, so what changed is unknown")
     return Quality(tuple(doubtful), tuple(silent), tuple(notes))
+
+
+def _stillness(incident: Incident, books: Books, settings: Settings, metric: str, *, lately: Sums) -> str:
+    """How a metric rests on nothing having come, in words; empty: it does not."""
+    since = books.since(metric, incident.onset_of(metric))
+    if 0 < lately.buckets == lately.silent:
+        return f"no event at all in the last {WHOLE_MIN} min"
+    # A pipe may break in the middle of a bucket, and an onset is known to a bucket or two: mostly silence is only silence.
+    if since.silent > since.buckets // 2:
+        return f"{since.silent} of the {since.buckets} buckets since its onset are without any event"
+    if incident.is_mute(metric, books.now or 0):
+        # Without a figure: what changes with each bucket would be told with each bucket.
+        source = settings.metrics[metric].source
+        return f"from its onset on not one event of {source} came: either it stopped altogether, or the pipe that brings them broke and nothing was lost"
+    return ""
 
 
 def _of_points(settings: Settings, metric: str) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollguard.incidents import Desk, IncidentState
 from rollguard.incidents.books import Books
-from rollguard.incidents.pipe import joined, speechless
+from rollguard.incidents.pipe import joined, speechless, unheard
 from tests.incidents import scenes
 
 START, MINUTE = scenes.START, scenes.MINUTE
@@ -48,6 +48,19 @@ def test_who_sells_little_is_silent_by_chance() -> None:
     assert speechless(books_of(shop, START + 30), shop.settings, "", START + 10, before=START + 10) == []
 
 
+@settings(max_examples=30)
+@given(silent=st.integers(0, 60), sells=st.sampled_from([1.0, 0.02]), late=st.integers(0, 1))
+def test_a_source_is_unheard_from_the_onset_on_until_its_next_event(silent: int, sells: float, late: int) -> None:
+    onset, back = START + 20, START + 20 + late + silent
+    # What is told to begin a bucket too early has events in its first one.
+    shop = scenes.Shop(silent={"orders": range(onset + late, back)}, hurts=[scenes.Hurt("orders", sells, 0)])
+    found = unheard(books_of(shop, START + 90), shop.settings, "orders", onset)
+    each = scenes.USUAL["orders"] * len(shop.leaves) * sells
+    told = late + silent >= 2 and silent * each >= 8.0
+    assert found == ((onset + late, back) if told else None)
+    assert unheard(books_of(shop, START + 90), shop.settings, "errors", onset) is None
+
+
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=6), st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=6))
 def test_stretches_joined_hold_the_same_buckets(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
     spans = [[(start, start + length) for start, length in each] for each in (one, other)]
@@ -71,6 +84,28 @@ def test_what_was_lost_while_nothing_came_is_not_known_and_never_billed() -> Non
     assert any("not known" in state.cost for state in seen)
     alone = states(scenes.Shop(silent={"orders": silent}, hurts=[scenes.Hurt("orders", 0.0, START + 40, START + 80)]), START + 90 + 40 * MINUTE)
     assert alone[-1].orders_lost > 1000.0
+
+
+def test_a_source_that_breaks_alone_is_in_doubt_to_the_end_of_the_incident() -> None:
+    seen = states(scenes.Shop(hurts=[scenes.Hurt("orders", 0.0, START + 40, START + 80)]), START + 90 + 40 * MINUTE)
+    assert seen[-1].closed_at_ms is not None
+    for state in seen:
+        assert state.data_quality == (
+            "orders: from its onset on not one event of orders came: either it stopped altogether, or the pipe that brings them broke and nothing was lost",
+        )
+
+
+def test_one_order_in_hundreds_tells_that_the_pipe_is_whole() -> None:
+    one = range(START + 46, START + 47)
+    hurts = [
+        scenes.Hurt("orders", 0.0, START + 40, one.start),
+        scenes.Hurt("orders", 0.01, one.start, one.stop),
+        scenes.Hurt("orders", 0.0, one.stop, START + 80),
+    ]
+    seen = states(scenes.Shop(hurts=hurts), START + 90 + 40 * MINUTE)
+    doubts = [bool(state.data_quality) for state in seen]
+    assert doubts[0]
+    assert not any(doubts[doubts.index(False) :])
 
 
 def test_of_a_region_of_which_nothing_comes_what_was_lost_is_not_known() -> None:
