@@ -29,7 +29,7 @@ from rollguard.detectors.siblings import Siblings
 from rollguard.detectors.slow import SlowWatch, fast_settings, slow_settings
 from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch, watch_for
 from rollguard.detectors.watched import Turn, Watched
-from rollguard.streams import Closed, Measure, StateCodec, measures
+from rollguard.streams import Closed, Key, Measure, StateCodec, measures
 
 __all__ = ["Detect"]
 
@@ -71,6 +71,8 @@ class Detect:
         names = [name for name, metric in sorted(settings.metrics.items()) if metric.watch]
         self.metrics = [_metric(self, name, numbers, len(names)) for name in names]
         self.next_bucket: int | None = None
+        #: Keys that have been counted; they are numbered in the order in which they came.
+        self.n_keys = 0
 
     def feed(self, closed: Closed) -> list[Signal | Tick]:
         """Take some closed buckets.
@@ -113,7 +115,7 @@ class Detect:
 
     def snapshot(self) -> bytes:
         """All that later answers depend on; see `restore`."""
-        return _CODEC.dump((self.metrics, self.next_bucket), self.settings)
+        return _CODEC.dump((self.metrics, self.next_bucket, self.n_keys), self.settings)
 
     @classmethod
     def restore(cls, settings: Settings, data: bytes) -> Detect:
@@ -125,7 +127,7 @@ class Detect:
             If the snapshot is damaged, or was made under other settings.
         """
         stage = cls(settings)
-        stage.metrics, stage.next_bucket = _CODEC.load(data, settings, tuple)
+        stage.metrics, stage.next_bucket, stage.n_keys = _CODEC.load(data, settings, tuple)
         return stage
 
     def _rederive(self) -> None:
@@ -144,6 +146,7 @@ class Detect:
                 m.fast.one_by_one()
         books = [_accounts(m, chunk, accounts) for m, chunk, accounts in loaded]
         ready = any(bool(m.fast.watch.ready.any()) for m in self.metrics)
+        appeared = self._appeared(closed, slice(low, high))
         for bucket in range(start, end):
             signals: list[Signal] = []
             for m, chunk, _ in loaded:
@@ -156,7 +159,18 @@ class Detect:
                     signals += self._accepted(m, bucket)
             signals.sort(key=_id)
             out.extend(signals)
-            out.append(Tick(bucket=bucket, ready=ready, accounts=tuple([book[bucket - start] for book in books])))
+            out.append(Tick(bucket=bucket, ready=ready, accounts=tuple([book[bucket - start] for book in books]), appeared=appeared.get(bucket, ())))
+
+    def _appeared(self, closed: Closed, rows: slice) -> dict[int, tuple[Key, ...]]:
+        """Keys that no bucket before had, by the bucket."""
+        key, bucket = closed.key[rows], closed.bucket[rows]
+        new = np.flatnonzero(key >= self.n_keys)
+        numbers, first = np.unique(key[new], return_index=True)
+        found: dict[int, tuple[Key, ...]] = {}
+        for number, at in zip(numbers.tolist(), bucket[new[first]].tolist(), strict=True):
+            found[at] = (*found.get(at, ()), closed.keys[number])
+            self.n_keys = number + 1
+        return found
 
     def _accepted(self, m: _Metric, bucket: int) -> list[Signal]:
         """An operator takes the level of some series for their normal: they are back."""

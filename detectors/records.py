@@ -141,8 +141,11 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
         One for each watched metric.
     ready : bool
         The warm-up is over for at least one series.
+    appeared : tuple of tuple of str
+        Label values (watched, then compare) of which an event was counted for the first time, of whatever source.
     """
 
     bucket: int
     accounts: tuple[Account, ...]
     ready: bool
+    appeared: tuple[tuple[str, ...], ...] = ()

@@ -78,7 +78,7 @@ def doubted(verdicts: Verdicts) -> Verdicts:
     0.625
     """
     suspects = tuple(replace(each, probability=(1.0 - FOLLOWS) * each.probability) for each in verdicts.suspects)
-    return Verdicts(suspects, FOLLOWS + (1.0 - FOLLOWS) * verdicts.no_change)
+    return Verdicts(suspects, FOLLOWS + (1.0 - FOLLOWS) * verdicts.no_change, (1.0 - FOLLOWS) * verdicts.unrecorded)
 
 
 def follows(incident: Incident) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from rollguard.incidents.policy import LAG_WINDOW_MIN, Facts
 from rollguard.incidents.quality import quality_of
 from rollguard.incidents.records import IncidentState, Plan, Suspect, Verdict
 from rollguard.incidents.scene import Scene, VersionContrast
+from rollguard.incidents.strangers import sentence_of, strangers_of
 from rollguard.incidents.telling import facts_of, sentences_of
 from rollguard.incidents.versions import contrasts_of
 from rollguard.incidents.whatif import what_if
@@ -118,6 +119,12 @@ class Assessment:
         guilty = [self.first.change.service] if self.first is not None and self.state.verdict == "guilty" else []
         return frozenset([*self.state.services, *guilty])
 
+    def _unrecorded(self) -> str:
+        """Say what may have done it instead, and no record speaks of."""
+        if self.verdicts.unrecorded < TOLD_PROBABILITY:
+            return ""
+        return " and ".join(f"{each.service} {each.version}" for each in self.scene.strangers) + " came about then, and no record speaks of it"
+
     def what_if(self, settings: Settings, cleared: frozenset[str]) -> tuple[str, ...]:
         """What would turn the verdict."""
         if self.feed_silent:
@@ -156,7 +163,7 @@ class Assessment:
             unreached_well=self.unreached_well,
             unreached_hurt=self.unreached_hurt,
             own_symptom=change is None or not self.state.services or change.service in self.state.services,
-            disputed=disputed,
+            disputed=disputed or self._unrecorded(),
             version_nats=first.version_nats if first else 0.0,
             reaches_all=self.reaches_all,
             within_window=first is not None and first.within_window,
@@ -197,9 +204,10 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         Now: end of the tick's bucket plus lateness.
     """
     services, first_services = _services(incident, books, settings.bucket_ms)
-    scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services)
+    strangers = strangers_of(incident, books, changes, settings)
+    scene = _scene(incident, books, settings, at_ms=at_ms, services=services, first_services=first_services, strangers=strangers)
     known = changes.suspects(incident.onset * settings.bucket_ms)
-    contrasts = contrasts_of(incident, books, settings, known)
+    contrasts = contrasts_of(incident, books, settings, [*known, *strangers])
     verdicts = weigh(scene, known, contrasts, incident.cleared, settings.calibration)
     if incident.beside:
         verdicts = doubted(verdicts)
@@ -239,7 +247,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         saved_by_rollback=round(clock.saved.lost, 1),
         saved_by_rollback_interval=(round(clock.saved.low, 1), round(clock.saved.high, 1)),
         cost=clock.sentence(settings.money_clock.metric) + elsewhere(incident),
-        symptoms=(*sentences_of(incident, books, settings), *follows(incident)),
+        symptoms=(*sentences_of(incident, books, settings), *follows(incident), *map(sentence_of, strangers)),
         data_quality=quality.notes,
         paged=incident.paged,
         acknowledged_by=incident.acknowledged_by,
@@ -293,7 +301,8 @@ def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool, speec
     if verdicts.suspects and verdicts.suspects[0].probability >= settings.policy.guilty:
         # Nobody is called guilty of what a broken pipe explains.
         return "inconclusive" if speechless else "guilty"
-    if verdicts.no_change >= settings.policy.guilty:
+    # Who shipped what no record speaks of has not been found, and it was a change.
+    if verdicts.no_change >= settings.policy.guilty and 2.0 * verdicts.unrecorded <= verdicts.no_change:
         return "no_change"
     return "inconclusive"
 
@@ -326,6 +335,7 @@ def _scene(
     at_ms: int,
     services: frozenset[str],
     first_services: frozenset[str],
+    strangers: tuple[Change, ...],
 ) -> Scene:
     bucket_ms = settings.bucket_ms
     hurt = incident.regions or ("",)
@@ -345,6 +355,7 @@ def _scene(
         measured=incident.measured,
         standing=_standing(incident, first_services),
         speechless=incident.is_speechless(books.now or 0),
+        strangers=strangers,
     )
 
 

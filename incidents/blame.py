@@ -86,10 +86,11 @@ class Blame:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """The posterior: suspects by falling probability, and "no change"."""
+    """The posterior: suspects by falling probability, "no known change", and what of that the versions have that no record speaks of."""
 
     suspects: tuple[Blame, ...]
     no_change: float
+    unrecorded: float = 0.0
 
 
 def weigh(
@@ -117,7 +118,8 @@ def weigh(
     -------
     Verdicts
     """
-    weighed = [_one(scene, change, contrasts.get(change.deploy_id, ()), in_vain=change.deploy_id in cleared) for change in changes]
+    # What no record speaks of is a suspect like the others, but for a name that anybody could be blamed by.
+    weighed = [_one(scene, change, contrasts.get(change.deploy_id, ()), in_vain=change.deploy_id in cleared) for change in (*changes, *scene.strangers)]
     # Changes from long before share the prior, so adding one is not free: among many, one lies close by chance. Those that
     # came after the onset do not: a busy hour of mending takes nothing from the suspicion of who did it.
     could = [b.time_nats > math.log(FLOOR * scene.lookback_ms / 60_000.0) + 1.0 for b in weighed]
@@ -126,14 +128,16 @@ def weigh(
     tempered, none = _posterior([math.log(prior) + calibration.power * b.nats for b in weighed])
     # Where the model fails, all is as before; what began before a change is not blamed on it even then, nor what was rolled back in vain.
     lapse = calibration.lapse
-    shares = [prior if each and b.aftermath_nats == 0.0 and b.pipe_nats == 0.0 else 0.0 for b, each in zip(weighed, could, strict=True)]
+    known = weighed[: len(changes)]
+    shares = [prior if each and b.aftermath_nats == 0.0 and b.pipe_nats == 0.0 else 0.0 for b, each in zip(known, could, strict=False)]
     spread = NO_CHANGE_PRIOR + math.fsum(shares)
     found = [
         replace(b, probability=(1.0 - lapse) * share + lapse * before / spread, uncalibrated=alone)
-        for b, share, before, alone in zip(weighed, tempered, shares, plain, strict=True)
+        for b, share, before, alone in zip(known, tempered, shares, plain, strict=False)
     ]
     ranked = sorted(found, key=lambda b: (-b.probability, b.change.deploy_id))
-    return Verdicts(tuple(ranked), (1.0 - lapse) * none + lapse * NO_CHANGE_PRIOR / spread)
+    unrecorded = (1.0 - lapse) * math.fsum(tempered[len(changes) :])
+    return Verdicts(tuple(ranked), (1.0 - lapse) * none + unrecorded + lapse * NO_CHANGE_PRIOR / spread, unrecorded)
 
 
 def _posterior(scores: list[float]) -> tuple[list[float], float]:

@@ -106,6 +106,8 @@ class Books:
         self.n_series = 0
         self._series: dict[str, tuple[SeriesName, ...]] = {}
         self._rows: dict[str, dict[tuple[tuple[str, str], ...], int]] = {}
+        #: In which bucket each combination of all labels was counted first.
+        self.appeared: dict[tuple[str, ...], int] = {}
         self._regions: set[str] = set()
         self._services: dict[str, set[str]] = {}
         self._running: dict[tuple[str, int], tuple[Sums, int]] = {}
@@ -119,9 +121,18 @@ class Books:
     def add(self, tick: Tick) -> None:
         """Take a tick; it must be later than the last one."""
         self.ticks.append(tick)
+        for key in tick.appeared:
+            self.appeared.setdefault(key, tick.bucket)
         for account in tick.accounts:
             if self._series.get(account.metric) is not account.series:
                 self._learn(account)
+
+    def forget_before(self, bucket: int, n_watched: int) -> None:
+        """Drop versions that came before a bucket, but for the last of each place: it is what runs there."""
+        newest: dict[tuple[str, ...], int] = {}
+        for key, first in self.appeared.items():
+            newest[key[:n_watched]] = max(first, newest.get(key[:n_watched], first))
+        self.appeared = {key: first for key, first in self.appeared.items() if first >= bucket or first == newest[key[:n_watched]]}
 
     def row(self, metric: str, **labels: str) -> int | None:
         """Row of the series with exactly these labels, None when there is none."""

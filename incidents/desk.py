@@ -356,7 +356,9 @@ class Desk:
         settings = self.settings
         onset_ms = min([at_ms, *(incident.onset * settings.bucket_ms for incident in self.incidents)])
         # A change is a suspect for one look-back; what stood before it for as long as it may have taken, and been good, counts too.
-        self.changes.forget_before(onset_ms - 2 * settings.lookback_ms - settings.policy.known_good_ms)
+        oldest_ms = onset_ms - 2 * settings.lookback_ms - settings.policy.known_good_ms
+        self.changes.forget_before(oldest_ms)
+        self.books.forget_before(oldest_ms // settings.bucket_ms, len(settings.labels.watched))
         self.history.forget(self.changes, onset_ms, settings.policy)
         self.trials.forget(self.changes)
 

@@ -52,6 +52,7 @@ class _Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick", tag_field="re
     bucket: int
     ready: bool
     accounts: list[_Account]
+    appeared: tuple[tuple[str, ...], ...] = ()
 
 
 class _Signal(msgspec.Struct, frozen=True, kw_only=True, tag="signal", tag_field="record"):
@@ -127,7 +128,8 @@ class LogCodec:
     def encode(self, record: LogRecord) -> bytes:
         """Write a record."""
         if isinstance(record, Tick):
-            return _encode(_Tick(bucket=record.bucket, ready=record.ready, accounts=[self._account(account) for account in record.accounts]))
+            accounts = [self._account(account) for account in record.accounts]
+            return _encode(_Tick(bucket=record.bucket, ready=record.ready, accounts=accounts, appeared=record.appeared))
         return _encode(_TAGGED[type(record)](it=record))
 
     def decode(self, value: bytes) -> LogRecord:
@@ -143,7 +145,8 @@ class LogCodec:
             if not isinstance(found, _Tick):
                 record: LogRecord = found.it
                 return record
-            return Tick(bucket=found.bucket, ready=found.ready, accounts=tuple(self._read(account) for account in found.accounts))
+            accounts = tuple(self._read(account) for account in found.accounts)
+            return Tick(bucket=found.bucket, ready=found.ready, accounts=accounts, appeared=found.appeared)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
             raise LogError(f"no record of the signals log: {error}") from error
 

@@ -82,8 +82,8 @@ class Facts:
     own_symptom : bool
         Its own service hurts, or no event names a service.
     disputed : str
-        Another open incident that hurts in the same way and of which another change is suspected, or another change that was called guilty
-        of this one before, in words; empty: neither.
+        Another open incident that hurts in the same way and of which another change is suspected, another change that was called guilty of
+        this one before, or a version that no record speaks of and that may have done it, in words; empty: none of them.
     """
 
     mode: Mode

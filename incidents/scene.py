@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rollguard.incidents.changes import Change
+
 __all__ = ["Scene", "VersionContrast"]
 
 
@@ -49,6 +51,8 @@ class Scene:
         Nats by which each service of the first symptom stood out when it left its baseline; a service left out stands as the others.
     speechless : bool
         For most of the time no source said anything of what hurts.
+    strangers : tuple of Change
+        Versions that came into the places that hurt, and that no record speaks of.
     """
 
     now_ms: int
@@ -61,3 +65,4 @@ class Scene:
     measured: frozenset[str] = frozenset()
     standing: dict[str, float] = field(default_factory=dict)
     speechless: bool = False
+    strangers: tuple[Change, ...] = ()

@@ -84,6 +84,8 @@ class Shop:
     silent: dict[str, range] = field(default_factory=dict)
     #: Buckets in which half as many events again come too late or are refused.
     doubtful: dict[str, range] = field(default_factory=dict)
+    #: Label values, the version last, that are counted for the first time, by bucket.
+    appeared: dict[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.leaves = [dict(zip(self.labels, values, strict=True)) for values in itertools.product(*self.labels.values())]
@@ -91,7 +93,8 @@ class Shop:
 
     def tick(self, bucket: int) -> Tick:
         """What was counted in a bucket."""
-        return Tick(bucket=bucket, accounts=tuple(self._account(metric, bucket) for metric in self.metrics), ready=True)
+        accounts = tuple(self._account(metric, bucket) for metric in self.metrics)
+        return Tick(bucket=bucket, accounts=accounts, ready=True, appeared=self.appeared.get(bucket, ()))
 
     def left(self, metric: str, bucket: int, onset: int, **labels: str) -> Signal:
         """A series left its baseline."""

@@ -18,7 +18,7 @@ NUMBERS = st.integers(0, 2**53)
 
 def story() -> list[LogRecord]:
     """A log in which a change hurts, with every kind of record."""
-    shop = scenes.Shop()
+    shop = scenes.Shop(appeared={scenes.START + 1: (("checkout", "eu-west", "2.0"), ("payments", "eu-west", "7.0"))})
     records = list(shop.log(scenes.START, scenes.START + 8 * scenes.MINUTE, [*scenes.regional(shop), *scenes.deploy()]))
     now_ms = scenes.at_ms(scenes.START)
     said = Command(id="c-1", verb="ack", at_ms=now_ms, by="dana", incident_id="inc-1")
@@ -42,7 +42,7 @@ def test_a_tick_comes_back_with_all_its_columns() -> None:
             assert found == record
             continue
         assert isinstance(found, Tick)
-        assert (found.bucket, found.ready) == (record.bucket, record.ready)
+        assert (found.bucket, found.ready, found.appeared) == (record.bucket, record.ready, record.appeared)
         for one, other in zip(found.accounts, record.accounts, strict=True):
             for name in one.__struct_fields__:
                 mine, theirs = getattr(one, name), getattr(other, name)
