@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollguard.incidents import Desk, Entry, IncidentState
-from rollguard.incidents.changes import ChangeSeen
+from rollguard.incidents import ChangeSeen, Desk, Entry, IncidentState
 from tests.incidents import scenes
 from tests.incidents.scenes import MINUTE, MINUTE_MS, ONSET, START, START_MS
 
