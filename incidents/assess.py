@@ -221,7 +221,7 @@ def assess(incident: Incident, books: Books, changes: ChangeBook, settings: Sett
         onset_ms=incident.onset * settings.bucket_ms,
         closed_at_ms=None,
         state=incident.state,
-        verdict=_verdict(verdicts, settings, feed_silent=feed_silent, speechless=scene.speechless),
+        verdict=_verdict(verdicts, settings, feed_silent=feed_silent, follows=bool(incident.beside), speechless=scene.speechless),
         metrics=incident.metrics,
         regions=incident.regions,
         services=tuple(sorted(services)),
@@ -295,12 +295,12 @@ def hurt_before(incident: Incident, change: Change, books: Books, settings: Sett
     return False
 
 
-def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool, speechless: bool) -> Verdict:
+def _verdict(verdicts: Verdicts, settings: Settings, *, feed_silent: bool, follows: bool, speechless: bool) -> Verdict:
     if feed_silent:
         return "inconclusive"
     if verdicts.suspects and verdicts.suspects[0].probability >= settings.policy.guilty:
-        # Nobody is called guilty of what a broken pipe explains.
-        return "inconclusive" if speechless else "guilty"
+        # Nobody is called guilty of what a broken pipe explains, or another incident.
+        return "inconclusive" if speechless or follows else "guilty"
     # Who shipped what no record speaks of has not been found, and it was a change.
     if verdicts.no_change >= settings.policy.guilty and 2.0 * verdicts.unrecorded <= verdicts.no_change:
         return "no_change"

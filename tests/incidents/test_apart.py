@@ -9,6 +9,7 @@ import pytest
 
 from rollguard.detectors import Signal
 from rollguard.incidents import ChangeSeen, Desk, Entry, IncidentState
+from rollguard.incidents.apart import FOLLOWS
 from tests.incidents.scenes import KNOWN, MINUTE, MINUTE_MS, ONSET, START, START_MS, Hurt, Shop, at_ms, big_shop, decisions, deploy, played, states
 
 ADVISE = "{mode: advise}"
@@ -59,9 +60,10 @@ def test_two_changes_that_hurt_one_place_are_two_incidents_and_each_loss_stands_
 
 @pytest.mark.parametrize("minutes", [12.0, 16.0, 19.5])
 @pytest.mark.parametrize("order", ["errors then orders", "orders then errors"])
-def test_nobody_is_guilty_of_what_may_follow_from_an_open_incident_and_nothing_is_rolled_back(order: str, minutes: float) -> None:
+@pytest.mark.parametrize("policy", ["", "policy: {guilty: 0.6}\n"], ids=["as shipped", "guilty from 60 %"])
+def test_nobody_is_guilty_of_what_may_follow_from_an_open_incident_and_nothing_is_rolled_back(order: str, minutes: float, policy: str) -> None:
     """An innocent deploy of the service that shows what follows, a little before it does."""
-    shop = big_shop()
+    shop = big_shop(policy)
     if order == "errors then orders":
         signals, changes = [*errors_of_payments(shop), *orders_fall(shop)], [*deploy(service="payments"), *second(minutes)]
     else:
@@ -73,7 +75,7 @@ def test_nobody_is_guilty_of_what_may_follow_from_an_open_incident_and_nothing_i
     assert rolled_back <= {next(iter(told))}
     for each in [*told.values()][1:]:
         assert each.verdict != "guilty"
-        assert each.suspects[0].probability <= 0.5
+        assert each.suspects[0].probability <= 1.0 - FOLLOWS
         assert "a person has to find out" in each.would_change[0]
 
 
