@@ -19,6 +19,7 @@ from rollguard.replay.scoring import (
     Halves,
     Score,
     bar_rows,
+    chance_line,
     check_bars,
     figure_of,
     interval_of,
@@ -96,6 +97,7 @@ def _tell(scored: Score, checked: Sequence[Checked], split: Halves) -> None:
     console.print(_table("By kind", ("kind", "cases", "incidents", *(title for _, title in BY_KIND)), kind_rows(scored.kinds)))
     if whole.reliability:
         console.print(_table("What probabilities mean", ("called", "guesses", "on average", "were true", "interval"), reliability_rows(whole)))
+        console.print(chance_line(scored), style="dim")
     wrong = [(case, remark) for case in scored.cases for remark in case.remarks]
     console.print(f"[bold]What went wrong[/bold] ({len(wrong)})" if wrong else "[green]Nothing went wrong.[/green]")
     for case, remark in wrong:

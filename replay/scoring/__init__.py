@@ -10,7 +10,7 @@ from rollguard.replay.scoring.measures import MEASURES, Measured, measure
 from rollguard.replay.scoring.records import CaseOutcome, FalsePage, LabelOutcome
 from rollguard.replay.scoring.results import Found, Result, ResultError, Undo, is_whole, read_result
 from rollguard.replay.scoring.score import Halves, Part, Score, ScoresError, read_outcomes, read_score, score_of
-from rollguard.replay.scoring.telling import BY_KIND, bar_rows, figure_of, interval_of, kind_rows, markdown_of, reliability_rows, remark_lines
+from rollguard.replay.scoring.telling import BY_KIND, bar_rows, chance_line, figure_of, interval_of, kind_rows, markdown_of, reliability_rows, remark_lines
 
 __all__ = [
     "BARS",
@@ -38,6 +38,7 @@ __all__ = [
     "Undo",
     "bar_rows",
     "causes_of",
+    "chance_line",
     "check_bars",
     "comparison_of",
     "differences",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 
 from rollguard.replay.scoring.intervals import Floats, bootstrap, wilson
 
-__all__ = ["BINS", "Guess", "Reliability", "brier", "calibration_error", "guesses_of", "reliability"]
+__all__ = ["BINS", "Guess", "Reliability", "brier", "calibration_error", "chance_error", "guesses_of", "reliability"]
 
 BINS = 10
 #: What is less likely than this is shown to nobody as a suspect; thousands of such would only thin out the error.
@@ -140,6 +141,31 @@ def calibration_error(by_case: Sequence[Sequence[Guess]]) -> tuple[float, float 
     return error, low, high, n
 
 
+def chance_error(guesses: Sequence[Guess]) -> float | None:
+    """What the calibration error would be by chance alone, on average, were every probability right.
+
+    Parameters
+    ----------
+    guesses : sequence of Guess
+        Those that count in `calibration_error`; what came of them plays no part.
+
+    Returns
+    -------
+    float or None
+        None: there is no guess. A row's hits scatter by the root of the sum of p(1 - p); the mean size of a normal deviation is the root of 2/pi of that.
+
+    Examples
+    --------
+    >>> round(chance_error([Guess(probability=0.75, is_true=True)] * 20), 3)
+    0.077
+    """
+    variance = np.zeros(BINS)
+    counted = [guess.probability for guess in guesses if guess.probability >= SMALLEST]
+    for probability in counted:
+        variance[_row(probability)] += probability * (1.0 - probability)
+    return float(np.sqrt(variance * 2.0 / math.pi).sum()) / len(counted) if counted else None
+
+
 def _error(sums: Floats) -> Floats:
     """Of sums by row, (BINS, 3): guesses, their probabilities, those that were true."""
     n = sums[:, 0].sum()
@@ -149,6 +175,9 @@ def _error(sums: Floats) -> Floats:
 def _sums(guesses: Sequence[Guess]) -> Floats:
     found = np.zeros((BINS, 3))
     for guess in guesses:
-        row = min(int(guess.probability * BINS), BINS - 1)
-        found[row] += (1.0, guess.probability, float(guess.is_true))
+        found[_row(guess.probability)] += (1.0, guess.probability, float(guess.is_true))
     return found
+
+
+def _row(probability: float) -> int:
+    return min(int(probability * BINS), BINS - 1)

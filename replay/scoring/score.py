@@ -10,7 +10,7 @@ import msgspec
 
 from rollguard.config import RollguardError
 from rollguard.replay.case import case_folders
-from rollguard.replay.scoring.calibration import Reliability, reliability
+from rollguard.replay.scoring.calibration import Reliability, chance_error, reliability
 from rollguard.replay.scoring.judging import judge_case
 from rollguard.replay.scoring.labels import read_truth
 from rollguard.replay.scoring.measures import Measured, measure
@@ -41,6 +41,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         How many, and how many are labelled in them.
     measures : tuple of Measured
     reliability : tuple of Reliability
+    chance : float or None
+        What the calibration error would be by chance alone.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     incidents: int
     measures: tuple[Measured, ...]
     reliability: tuple[Reliability, ...] = ()
+    chance: float | None = None
 
     def __getitem__(self, name: str) -> Measured:
         """One figure by the name of its measure."""
@@ -93,8 +96,15 @@ def score_of(outcomes: Sequence[CaseOutcome], *, split: Halves = "both") -> Scor
 
 
 def _part(name: str, cases: Sequence[CaseOutcome]) -> Part:
-    rows = reliability([guess for each in cases for guess in each.guesses])
-    return Part(name=name, cases=len(cases), incidents=sum(len(each.labels) for each in cases), measures=measure(cases), reliability=rows)
+    guesses = [guess for each in cases for guess in each.guesses]
+    return Part(
+        name=name,
+        cases=len(cases),
+        incidents=sum(len(each.labels) for each in cases),
+        measures=measure(cases),
+        reliability=reliability(guesses),
+        chance=chance_error(guesses),
+    )
 
 
 def read_outcomes(cases: Path, results: Path) -> list[CaseOutcome]:

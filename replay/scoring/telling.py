@@ -93,6 +93,7 @@ def markdown_of(score: Score, command: str, checked: Sequence[Checked] = ()) -> 
         lines += ["", "## Bars", "", *table(["measure", "bar", "reached", "state"], bar_rows(checked))]
     lines += ["", "## By kind", "", *table(["kind", "cases", "incidents", *(title for _, title in BY_KIND)], kind_rows(score.kinds))]
     lines += ["", "## Probabilities", "", *table(["called", "guesses", "on average", "were true", "interval"], reliability_rows(whole))]
+    lines += ["", chance] if (chance := chance_line(score)) else []
     lines += ["", "## What went wrong", "", *(remark_lines(score) or ["Nothing."])]
     return "\n".join(lines) + "\n"
 
@@ -115,6 +116,12 @@ def reliability_rows(part: Part) -> list[list[str]]:
         ]
         for row in part.reliability
     ]
+
+
+def chance_line(score: Score) -> str:
+    """Say how large the calibration error is by chance alone; empty where there is no guess."""
+    told = [f"{part.chance:.3f} ({part.name})" for part in score.parts if part.chance is not None]
+    return f"Were every probability right, so few guesses would make a calibration error of {', '.join(told)} by chance alone." if told else ""
 
 
 def remark_lines(score: Score) -> list[str]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollguard.replay.scoring import Guess
-from rollguard.replay.scoring.calibration import brier, calibration_error, guesses_of, reliability
+from rollguard.replay.scoring.calibration import brier, calibration_error, chance_error, guesses_of, reliability
 
 
 def guesses(*said: tuple[float, int]) -> list[Guess]:
@@ -40,6 +40,16 @@ def test_probabilities_that_mean_what_they_say_have_hardly_an_error() -> None:
     found = calibration_error(said)
     assert found is not None
     assert found[0] <= 0.03
+
+
+@pytest.mark.parametrize("n", [30, 120, 1_000])
+def test_by_chance_alone_probabilities_that_are_right_are_off_by_what_is_told(n: int) -> None:
+    chance = np.random.default_rng(n)
+    said = chance.beta(0.4, 0.4, n)
+    errors = [calibration_error([guesses(*zip(said.tolist(), (chance.random(n) < said).tolist(), strict=True))]) for _ in range(300)]
+    told = chance_error(guesses(*((each, 0) for each in said.tolist())))
+    assert told == pytest.approx(np.mean([each[0] for each in errors if each is not None]), rel=0.1)
+    assert chance_error(guesses((0.01, 0))) is None
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.integers(0, 5))
