@@ -224,11 +224,7 @@ def _whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             held += len(chunk)
             continue
         head = chunk.find(b"\n")
-        if held + head > LONGEST_LINE:
-            whole = b"".join([*rest, chunk[:head]])[: LONGEST_LINE + 1] + chunk[head:end]
-        else:
-            whole = b"".join([*rest, chunk[:end]])
-        whole = whole.removeprefix(bom)
+        whole = (b"".join([*rest, chunk[:head]])[: LONGEST_LINE + 1] + chunk[head:end]).removeprefix(bom)
         bom = b""
         yield whole.replace(b"\r\n", b"\n") if b"\r" in whole else whole
         rest, held = [chunk[end:]], len(chunk) - end

@@ -25,7 +25,7 @@ _UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ANYTHING = msgspec.json.Decoder()
 
 #: Lines decoded at once.
-AT_ONCE = 1000
+AT_ONCE = 2000
 #: What a line is refused for: reason and detail.
 Why = tuple[str, str]
 

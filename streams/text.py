@@ -11,7 +11,7 @@ __all__ = ["Text"]
 
 
 class Text(Sequence[bytes]):
-    """Some lines of a file.
+    r"""Some lines of a file.
 
     To make an object of bytes of each costs as much as a quarter of its decoding, and almost no line is ever asked for.
 
@@ -29,7 +29,7 @@ class Text(Sequence[bytes]):
 
     Examples
     --------
-    >>> lines = Text(b"one\\ntwo\\nthree")
+    >>> lines = Text(b"one\ntwo\nthree")
     >>> len(lines), lines[1], list(lines[1:])
     (3, b'two', [b'two', b'three'])
     """
