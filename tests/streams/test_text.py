@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollguard.config import Layer, default_text, load_layers
 from rollguard.replay.reader import EventFile
-from rollguard.streams import Decoded, Decoder, Text
+from rollguard.streams import Decoded, Decoder, Text, reading
 
 SETTINGS = load_layers([Layer(text=default_text(), name="default.yaml"), Layer(text="sources: {orders: {max_bytes: 400}}", name="test.yaml")])
 GOOD = b'{"event_id":"o1","ts":1775001603094,"service":"a","region":"eu","version":"1","status":"placed"}'
@@ -61,6 +61,28 @@ def test_a_text_is_read_as_its_lines_are_one_by_one(file: bytes) -> None:
     assert shown(decoder.decode(Text(file))) == shown(decoder.decode(lines))
     alone = [decoder.decode([line]) for line in lines]
     assert decoder.decode(Text(file)).index.tolist() == [at for at, each in enumerate(alone) if len(each.index)]
+
+
+#: Events whose labels are new, no text, none, escaped, or empty.
+LABELLED = [
+    GOOD.replace(b'"version":"1"', b'"version":' + version).replace(b'"eu"', region)
+    for version in (b'"1"', b'"2"', b'"3"', b"1", b"2", b"null", b'"\\u0031"', b"1.5", b'""', b'"\xc3\xa4"')
+    for region in (b'"eu"', b'"us"', b"7")
+]
+
+
+@example([LABELLED[0]] * 3 + [LABELLED[3]] + [LABELLED[0]] * 2, 1)
+@given(st.lists(st.sampled_from(LABELLED) | st.sampled_from(PIECES), max_size=16), st.integers(1, 4))
+def test_labels_whose_values_are_known_are_read_like_others(lines: list[bytes], at_once: int) -> None:
+    file = b"\n".join(lines)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("AT_ONCE", at_once), ("FEW", 2), ("TURNS", 3)):
+            patch.setattr(reading, name, value)
+        decoder = Decoder(SETTINGS, "orders")
+        for _ in range(2):
+            found = decoder.decode(Text(file))
+            assert shown(found) == shown(Decoder(SETTINGS, "orders").decode(list(Text(file))))
+            assert [type(value) for key in found.keys for value in key] == [str] * 3 * len(found.keys)
 
 
 def test_a_broken_line_among_thousands_costs_only_itself() -> None:
