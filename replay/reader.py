@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from rollguard.replay.tables import csv_lines, parquet_parts
 from rollguard.replay.unpacking import DamagedError, gunzip, unzstd
+from rollguard.streams import Text
 
 __all__ = ["SUFFIXES", "EventFile", "Lines", "Reader", "stem_of"]
 
@@ -25,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 #: Forms a case file may have.
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet")
-#: A batch ends at so many lines, or bytes in them.
+#: A batch ends with the piece of a file that brings it to so many lines, or bytes; a piece has no more lines than that itself.
 LINES, BYTES = 20_000, 16 << 20
 #: Bytes read at once; few of Zstandard, whose pieces unpack to whatever they hold.
 PIECE = {".jsonl": 1 << 20, ".csv": 1 << 20, ".jsonl.gz": 1 << 14, ".jsonl.zst": 1 << 10}
@@ -39,7 +40,7 @@ class Lines:
 
     Attributes
     ----------
-    lines : list of bytes
+    lines : sequence of bytes
         Without their line ends.
     numbers : int or (n,) int64
         Number of the first line, from 1, the others follow; or the offset of each record.
@@ -49,7 +50,7 @@ class Lines:
         Of each record, where there are any.
     """
 
-    lines: list[bytes]
+    lines: Sequence[bytes]
     numbers: int | Ints
     stamps_ms: Ints | None = None
     headers: Sequence[Sequence[tuple[str, bytes]]] = ()
@@ -133,23 +134,23 @@ class EventFile:
         """Batches of lines; after the last one `damage` says whether there should have been more."""
         # The header of a table is its first line.
         first = number = 2 if self.lax else 1
-        batch: list[bytes] = []
-        size = 0
+        held: list[Sequence[bytes]] = []
+        n = size = 0
         try:
-            for lines in self._lines():
-                batch += lines
-                size += sum(map(len, lines))
-                while len(batch) >= LINES or size >= BYTES:
-                    full, batch = batch[:LINES], batch[LINES:]
-                    size = sum(map(len, batch))
-                    yield Lines(full, number)
-                    number += len(full)
+            for piece in self._lines():
+                held.append(piece)
+                n += len(piece)
+                size += len(piece.text) if isinstance(piece, Text) else sum(map(len, piece))
+                if n >= LINES or size >= BYTES:
+                    yield Lines(_together(held), number)
+                    number += n
+                    held, n, size = [], 0, 0
         except DamagedError as error:
-            self._break(number + len(batch), first, str(error))
+            self._break(number + n, first, str(error))
         except OSError as error:
-            self._break(number + len(batch), first, _reason(error))
-        if batch:
-            yield Lines(batch, number)
+            self._break(number + n, first, _reason(error))
+        if held:
+            yield Lines(_together(held), number)
         self.done = self.total
 
     def _break(self, line: int, first: int, reason: str) -> None:
@@ -159,7 +160,7 @@ class EventFile:
         kept = f"the {line - first:,} lines before count" if line - first > 1 else "the line before counts"
         self.damage = f"{self.path.name}:{line}: the file breaks off: {reason}. Expected: a whole file; {kept}, what came after is unknown, not zero."
 
-    def _lines(self) -> Iterator[list[bytes]]:
+    def _lines(self) -> Iterator[Sequence[bytes]]:
         mode = self.path.stat().st_mode
         if not stat.S_ISREG(mode):
             # A pipe or a device might never end.
@@ -170,13 +171,15 @@ class EventFile:
                 yield part
             return
         with self.path.open("rb") as file:
-            lines = _split(self._chunks(file))
+            texts = map(Text, _whole_lines(self._chunks(file)))
             if self.lax:
                 # One by one: where a table breaks off, the lines before that count.
-                for line in csv_lines(chain.from_iterable(lines)):
+                for line in csv_lines(chain.from_iterable(texts)):
                     yield [line]
             else:
-                yield from lines
+                for text in texts:
+                    for start in range(0, len(text), LINES):
+                        yield text[start : start + LINES]
 
     def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
         pieces = self._pieces(file)
@@ -200,30 +203,31 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _split(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines of a stream, as they come with each piece of it; a line without end is cut at `LONGEST_LINE` and the rest of it passed over.
+def _together(pieces: Sequence[Sequence[bytes]]) -> Sequence[bytes]:
+    texts = [piece for piece in pieces if isinstance(piece, Text)]
+    return Text.together(texts) if len(texts) == len(pieces) else list(chain.from_iterable(pieces))
+
+
+def _whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a stream with their ends, as they come with each piece of it; one without end is cut at `LONGEST_LINE` and the rest of it passed over.
 
     Where the stream breaks off, it raises here: what lies between the last line end and the damage is half a line and is not told as one.
     """
     rest: list[bytes] = []
     held = 0
-    first = True
+    bom = b"\xef\xbb\xbf"
     for chunk in chunks:
-        head, *lines = chunk.split(b"\n")
-        if held <= LONGEST_LINE:
-            rest.append(head)
-        held += len(head)
-        if not lines:
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            if held <= LONGEST_LINE:
+                rest.append(chunk)
+            held += len(chunk)
             continue
-        lines.insert(0, b"".join(rest)[: LONGEST_LINE + 1])
-        tail = lines.pop()
-        if first:
-            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-            first = False
-        # Most files have no line that ends so; the first began in a piece before.
-        lines[0] = lines[0].removesuffix(b"\r")
-        yield [line.removesuffix(b"\r") for line in lines] if b"\r" in chunk else lines
-        rest, held = [tail], len(tail)
+        head = chunk.find(b"\n")
+        whole = (b"".join([*rest, chunk[:head]])[: LONGEST_LINE + 1] + chunk[head:end]).removeprefix(bom)
+        bom = b""
+        yield whole.replace(b"\r\n", b"\n") if b"\r" in whole else whole
+        rest, held = [chunk[end:]], len(chunk) - end
     last = b"".join(rest)[: LONGEST_LINE + 1]
     if last:
-        yield [(last.removeprefix(b"\xef\xbb\xbf") if first else last).removesuffix(b"\r")]
+        yield last.removeprefix(bom).removesuffix(b"\r") + b"\n"

@@ -11,6 +11,7 @@ from rollguard.streams.records import Block, Closed, DeadLetter, IngestCounts, I
 from rollguard.streams.refusal import Refusal
 from rollguard.streams.rows import Key
 from rollguard.streams.state import StateCodec
+from rollguard.streams.text import Text
 from rollguard.streams.wire import BlockCodec, BlockRecord, WireError
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "SnapshotError",
     "StateCodec",
     "Stretch",
+    "Text",
     "Vacant",
     "Why",
     "WireError",

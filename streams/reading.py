@@ -1,6 +1,6 @@
 """Lines to the values of fields: strict JSON, a batch at a time, and every good line whatever stands around it."""
 
-import datetime
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,7 @@ from rollguard.streams.paths import Expression, NotFoundError
 from rollguard.streams.refusal import MAX_DEPTH, NOTHING, Part, Senseless, all_utf8, broken_text, explain, has_escaped_key, has_twice, many_brackets
 from rollguard.streams.rows import Ints
 from rollguard.streams.shape import Shape
+from rollguard.streams.text import Text
 
 __all__ = ["Reader"]
 
@@ -25,7 +26,9 @@ _UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ANYTHING = msgspec.json.Decoder()
 
 #: Lines decoded at once.
-AT_ONCE = 1000
+AT_ONCE = 2000
+#: A label of more values than this is read anew in each event, and so are all once new values came so often.
+FEW, TURNS = 64, 64
 #: What a line is refused for: reason and detail.
 Why = tuple[str, str]
 
@@ -45,7 +48,21 @@ class Reader:
         As for `Decoder`.
     """
 
-    __slots__ = ("_any", "_decode", "_expressions", "_fields", "_lax", "_max_bytes", "_needles", "_part", "_shape", "_simple")
+    __slots__ = (
+        "_any",
+        "_decode",
+        "_decode_known",
+        "_decode_text",
+        "_expressions",
+        "_fields",
+        "_known",
+        "_lax",
+        "_max_bytes",
+        "_needles",
+        "_part",
+        "_shape",
+        "_turns",
+    )
 
     def __init__(self, fields: Sequence[Field], max_bytes: int, *, lax: bool) -> None:
         self._fields = tuple(fields)
@@ -57,9 +74,13 @@ class Reader:
         ways = [field.keys for field in self._fields]
         direct = not self._expressions and not any(way[: len(other)] == other for way in ways for other in ways if way is not other)
         self._shape = Shape(self._fields, ways if direct else [(f"f{at}",) for at in range(len(ways))])
-        self._simple = not lax and direct and all(field.use != "sieve" for field in self._fields)
         self._any = _decoder_of(None if lax else self._part.top())
-        self._decode: Callable[[bytes], Any] = self._decode_slowly if lax or not direct else msgspec.json.Decoder(self._shape.record).decode
+        decoder = None if lax or not direct else msgspec.json.Decoder(self._shape.record)
+        self._decode: Callable[[bytes], Any] = self._decode_slowly if decoder is None else decoder.decode
+        self._decode_text: Callable[[bytes], list[Any]] | None = None if decoder is None else decoder.decode_lines
+        self._known: dict[int, set[str]] = {at: set() for at, field in enumerate(self._fields) if field.use == "label"}
+        self._decode_known: Callable[[bytes], list[Any]] | None = None
+        self._turns = TURNS
 
     def read(self, lines: Sequence[bytes], refused: dict[int, Why]) -> tuple[list[list[Any]], Ints, dict[int, Why]]:
         """Read lines.
@@ -80,24 +101,30 @@ class Reader:
             Those of them, by their place in `index`, that are not to be used after all.
         """
         columns: list[list[Any]] = [[] for _ in self._fields]
-        present: Counter[str] = Counter()
         indices = [np.arange(0)]
-        # A few at a time, so that their records are still in the processor's cache when they are taken apart.
+        bad: dict[int, Why] = {}
+        n = 0
+        # A few at a time, so that they and their records are still in the processor's cache when they are taken apart.
         for start in range(0, len(lines), AT_ONCE):
-            records, some = self._records(lines[start : start + AT_ONCE], start, refused)
-            parts, there = self._shape.columns(records)
+            some = lines[start : start + AT_ONCE]
+            records, index = self._records(some, start, refused)
+            parts, present = self._shape.columns(records)
             for column, part in zip(columns, parts, strict=True):
                 column.extend(part)
-            present.update(there)
-            indices.append(some)
-        index = np.concatenate(indices)
-        good = lines if len(index) == len(lines) else [lines[at] for at in index.tolist()]
-        return columns, index, self._suspicious(good, present, columns)
+            indices.append(index)
+            good = some if len(index) == len(some) else [some[at - start] for at in index.tolist()]
+            bad.update((n + at, why) for at, why in self._suspicious(good, present).items())
+            n += len(index)
+        return columns, np.concatenate(indices), bad
 
     def _records(self, lines: Sequence[bytes], first: int, refused: dict[int, Why]) -> tuple[list[Any], Ints]:
-        """Decode; on a refusal go on behind it, so that no line is read twice."""
-        records: list[Any] = []
+        """Decode, all at once if it can be; else one by one, and on a refusal go on behind it, so that none is read so twice."""
         index = np.arange(first, first + len(lines))
+        at_once = self._at_once(lines)
+        if at_once is not None:
+            return at_once, index
+        records: list[Any] = []
+        lines = list(lines)
         if max(map(len, lines), default=0) > self._max_bytes:
             short = [at for at, line in enumerate(lines) if len(line) <= self._max_bytes]
             refused.update((first + at, broken_text(line, self._max_bytes) or ("size", "")) for at, line in enumerate(lines) if len(line) > self._max_bytes)
@@ -121,6 +148,48 @@ class Reader:
             index = np.delete(index, failed)
             records = [record for record in records if record is not None]
         return records, index
+
+    def _at_once(self, lines: Sequence[bytes]) -> list[Any] | None:
+        """Decode a text as a whole; None if it is none, or if what was read might be other than what each line by itself says.
+
+        What is decoded are JSON values with white space between or none, wherever in the lines they stand. If each line begins with "{"
+        and ends with "}", and as many values were read as there are lines, then each line is one value. For a newline is refused within
+        a string, so it stands between two tokens, which are "}" and "{" then; and in a value "{" never follows "}", only a comma, a
+        colon or a closing bracket does. So a value ends with each line, each line is one value at least, and there are no more.
+        """
+        if self._decode_text is None or not isinstance(lines, Text):
+            return None
+        octets = np.frombuffer(lines.text, dtype=np.uint8)
+        starts = lines.starts
+        # Of an empty line the first is its line end.
+        if int((lines.ends - starts).max()) > self._max_bytes or (octets[starts] != ord("{")).any() or (octets[lines.ends - 1] != ord("}")).any():
+            return None
+        records = None
+        if self._decode_known is not None:
+            with contextlib.suppress(*_UNREADABLE_JSON):
+                records = self._decode_known(lines.text)
+        if records is None:
+            try:
+                records = self._decode_text(lines.text)
+            except _UNREADABLE_JSON:
+                return None
+            self._learn(records)
+        return records if len(records) == len(lines) else None
+
+    def _learn(self, records: list[Any]) -> None:
+        """Make of labels' texts what a decoder knows beforehand: it then gives the same object each time, which is half as dear to make and to look up."""
+        if not self._turns or not self._known:
+            return
+        self._turns -= 1
+        columns, _ = self._shape.columns(records)
+        for at in list(self._known):
+            values = self._known[at].union(set(columns[at]) - {None})
+            if len(values) > FEW or not all(isinstance(value, str) for value in values):
+                del self._known[at]
+            else:
+                self._known[at] = values
+        known = {at: texts for at, texts in self._known.items() if texts}
+        self._decode_known = msgspec.json.Decoder(self._shape.narrowed(known)).decode_lines if known and self._turns else None
 
     def _second_look(self, line: bytes) -> Any:
         """Read a line whose objects are not where the records expect them, which may be as good as absent; None if it cannot be."""
@@ -161,25 +230,18 @@ class Reader:
         found = list(zip(self._fields, self._find(event), strict=True)) if isinstance(event, dict) else []
         return explain(line, event, found, self._max_bytes, str(error))
 
-    def _suspicious(self, good: Sequence[bytes], present: Counter[str], columns: list[list[Any]]) -> dict[int, Why]:
+    def _suspicious(self, good: Sequence[bytes], present: Counter[str]) -> dict[int, Why]:
         """Events whose line is not UTF-8, too deep, or holds a key twice, which the decoder lets pass where it does not read.
 
-        Judged for the whole batch first: as many names of keys as there are values, and hardly more brackets than events.
+        Judged for all together first: no key more often than it was read, and hardly more brackets than events.
         """
-        text = b"\n".join(good)
-        # Python counts single bytes one find after the other, numpy many at once.
+        text = good.text if isinstance(good, Text) else b"\n".join(good)
         octets = np.frombuffer(text, dtype=np.uint8)
-        quotes = octets == ord('"')
-        n_quotes = int(np.count_nonzero(quotes))
-        # A key or a text has two quotes at least: with no more of them than what was read has, nothing else stands in any line.
-        most = present.total() + len(columns) * len(good)
-        if self._simple and n_quotes <= 2 * most and n_quotes == 2 * (present.total() + sum(map(_texts, columns))) and all_utf8(text):
-            return {}
-        # One bit is all that "{" and "[" differ in.
+        # One bit is all that "{" and "[" differ in. Python counts single bytes one find after the other, numpy many at once.
         flat = np.count_nonzero((octets & ~np.uint8(0x20)) == ord("[")) < len(good) + MAX_DEPTH or not any(map(many_brackets, good))
         sound = flat and all_utf8(text)
         hidden = has_escaped_key(text)
-        if sound and not hidden and not self._part.searched and self._none_twice(text, octets, quotes, present):
+        if sound and not hidden and not self._part.searched and self._none_twice(text, octets, present):
             return {}
         bad: dict[int, Why] = {}
         for at, line in enumerate(good):
@@ -190,18 +252,26 @@ class Reader:
                 bad[at] = why
         return bad
 
-    def _none_twice(self, text: bytes, octets: npt.NDArray[np.uint8], quotes: npt.NDArray[np.bool_], present: Counter[str]) -> bool:
+    def _none_twice(self, text: bytes, octets: npt.NDArray[np.uint8], present: Counter[str]) -> bool:
         """Whether no key that is read stands in the text more often than it was read."""
-        often: Callable[[bytes], int] = text.count
-        if b"\\" not in text:
-            # Without escapes two quotes are a text each. Of its length and its first letter there are as many at least as of it.
-            places = np.flatnonzero(quotes)
-            begins = places[::2]
-            alike = (places[1::2] - begins) * 256 + octets[begins + 1]
-            return all(
-                np.count_nonzero(alike == (len(needle) - 1) * 256 + needle[1]) <= present[key] or often(needle) <= present[key] for key, needle in self._needles
-            )
-        return all(often(needle) <= present[key] for key, needle in self._needles)
+        quotes = octets == ord('"')
+        return all(_at_most(present[key], needle, text, octets, quotes) for key, needle in self._needles)
+
+
+def _at_most(most: int, needle: bytes, text: bytes, octets: npt.NDArray[np.uint8], quotes: npt.NDArray[np.bool_]) -> bool:
+    """Whether a key in its quotes stands in a text so often at most.
+
+    It does no more often than two quotes so far apart, with its first letter behind the one and its last before the other. Numpy
+    counts these four times as fast as Python finds the key.
+    """
+    last = len(needle) - 1
+    n = max(0, len(octets) - last)
+    alike = quotes[:n] & quotes[last:]
+    for at in (1, last - 1):
+        alike &= octets[at : at + n] == needle[at]
+        if np.count_nonzero(alike) <= most:
+            return True
+    return text.count(needle) <= most
 
 
 def _decoder_of(keys: frozenset[str] | None) -> Callable[[bytes], Any]:
@@ -217,14 +287,6 @@ def _decoder_of(keys: frozenset[str] | None) -> Callable[[bytes], Any]:
         return {key: value for key, value in zip(names, values, strict=True) if value is not msgspec.UNSET}
 
     return read
-
-
-def _texts(column: list[Any]) -> int:
-    """How many of some values were written in quotes."""
-    kinds = set(map(type, column))
-    if kinds <= {str}:
-        return len(column)
-    return 0 if kinds.isdisjoint({str, datetime.datetime}) else sum(type(value) in {str, datetime.datetime} for value in column)
 
 
 def _from_text(field: Field, value: object) -> object:

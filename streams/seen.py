@@ -67,13 +67,18 @@ class Seen:
 
     def _meet(self, bucket: int, ids: Sequence[str], kinds: Ints) -> Ints:
         """Take events of one bucket; give what they bring that is new."""
-        seen = self._buckets.setdefault(bucket, {})
         # Mostly all events of a source measure the same.
         alike = bool((kinds == kinds[0]).all())
         batch = dict.fromkeys(ids, int(kinds[0])) if alike else dict(zip(ids, kinds.tolist(), strict=True))
-        if len(batch) == len(ids) and seen.keys().isdisjoint(batch):
-            seen.update(batch)
-            return kinds
+        seen = self._buckets.get(bucket)
+        if len(batch) == len(ids):
+            if seen is None:
+                self._buckets[bucket] = batch
+                return kinds
+            if seen.keys().isdisjoint(batch):
+                seen.update(batch)
+                return kinds
+        seen = self._buckets.setdefault(bucket, {})
         # Few are copies, and only of those there is anything to find out.
         known = seen.keys() & batch.keys()
         if len(batch) < len(ids):

@@ -2,11 +2,11 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -69,11 +69,13 @@ class Shape:
         The keys that lead to each, at least one; none of them goes on from the end of another.
     """
 
-    __slots__ = ("_root", "_ways")
+    __slots__ = ("_fields", "_root", "_types", "_ways")
 
     def __init__(self, fields: Sequence[Field], ways: Sequence[tuple[str, ...]]) -> None:
         self._ways = tuple(ways)
-        self._root = _node("", "", 0, [(at, field, way) for at, (field, way) in enumerate(zip(fields, ways, strict=True))])
+        self._fields = [(at, field, way) for at, (field, way) in enumerate(zip(fields, ways, strict=True))]
+        self._types = {at: _type_of(field) for at, field, _ in self._fields}
+        self._root = _node("", "", 0, self._fields, self._types)
 
     @property
     def record(self) -> type[msgspec.Struct]:
@@ -84,6 +86,11 @@ class Shape:
     def flat(self) -> bool:
         """Whether all fields stand at the top."""
         return not self._root.inner
+
+    def narrowed(self, known: Mapping[int, Iterable[str]]) -> type[msgspec.Struct]:
+        """Type of a record that is like it, but takes for some fields, by their place, no other texts than those known."""
+        literals = {at: Literal.__getitem__(tuple(sorted(texts))) for at, texts in known.items()}
+        return _node("", "", 0, self._fields, self._types | literals).record
 
     def columns(self, records: list[Any]) -> tuple[list[list[Any]], Counter[str]]:
         """Take records apart: a column for each field, and how often each key must stand in their events at least."""
@@ -104,7 +111,7 @@ class Shape:
         return whole
 
 
-def _node(name: str, key: str, depth: int, below: list[tuple[int, Field, tuple[str, ...]]]) -> _Node:
+def _node(name: str, key: str, depth: int, below: list[tuple[int, Field, tuple[str, ...]]], types: Mapping[int, Any]) -> _Node:
     leaves: list[_Leaf] = []
     members: list[tuple[str, Any, Any]] = []
     groups: dict[str, list[tuple[int, Field, tuple[str, ...]]]] = {}
@@ -113,8 +120,8 @@ def _node(name: str, key: str, depth: int, below: list[tuple[int, Field, tuple[s
             groups.setdefault(way[depth], []).append((at, field, way))
         else:
             leaves.append(_Leaf(way[depth], at, field.required, attrgetter(f"f{at}")))
-            members.append(_member(f"f{at}", way[depth], _type_of(field), required=field.required))
-    inner = tuple(_node(f"o{at}", step, depth + 1, group) for at, (step, group) in enumerate(groups.items()))
+            members.append(_member(f"f{at}", way[depth], types[at], required=field.required))
+    inner = tuple(_node(f"o{at}", step, depth + 1, group, types) for at, (step, group) in enumerate(groups.items()))
     members += [_member(f"o{at}", node.key, node.record, required=node.required) for at, node in enumerate(inner)]
     # JSON has no cycles; and records without __eq__ are told from None by identity, which is fast.
     record = msgspec.defstruct("Event", members, kw_only=True, gc=False, eq=False)

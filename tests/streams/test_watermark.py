@@ -59,3 +59,8 @@ def test_a_record_is_ahead_when_both_its_limit_and_the_median_are_behind(times: 
         found += beyond_part.tolist()
         watermark.take(array(part)[~beyond_part])
     assert found == expected
+
+
+@given(st.lists(st.sampled_from([5, 7, 2**31, 2**31 + 6, 2**42]), max_size=60))
+def test_times_decades_apart_are_put_in_order_all_the_same(times: list[int]) -> None:
+    assert Watermark(3).take(array(times)).tolist() == by_hand(times, 3)
