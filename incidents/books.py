@@ -128,10 +128,11 @@ class Books:
                 self._learn(account)
 
     def forget_before(self, bucket: int, n_watched: int) -> None:
-        """Drop versions that came before a bucket, but for the last of each place: it is what runs there."""
+        """Drop versions that came before a bucket, but for the last of those in each place: what came since came after it."""
         newest: dict[tuple[str, ...], int] = {}
         for key, first in self.appeared.items():
-            newest[key[:n_watched]] = max(first, newest.get(key[:n_watched], first))
+            if first < bucket:
+                newest[key[:n_watched]] = max(first, newest.get(key[:n_watched], first))
         self.appeared = {key: first for key, first in self.appeared.items() if first >= bucket or first == newest[key[:n_watched]]}
 
     def row(self, metric: str, **labels: str) -> int | None:

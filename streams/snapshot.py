@@ -13,7 +13,7 @@ from rollguard.streams.rows import Rows
 __all__ = ["PackedRows", "packed", "packed_rows", "unpacked", "unpacked_rows"]
 
 #: Raised with every change of what a snapshot holds, and the oldest that is still read.
-VERSION, OLDEST = 1, 1
+VERSION, OLDEST = 2, 2
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 

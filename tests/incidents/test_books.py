@@ -136,3 +136,11 @@ def test_series_are_found_by_their_labels_in_any_order_and_new_ones_are_learnt()
     books.add(Tick(bucket=3, accounts=(account,), ready=False))
     assert books.row("errors", region="eu-west", service="checkout") == books.row("errors", service="checkout", region="eu-west") == 0
     assert books.services == ("checkout",)
+
+
+def test_what_ran_in_a_place_before_is_kept_however_long_ago_it_came() -> None:
+    books = Books(10)
+    books.appeared = {("a", "eu", "1"): 0, ("a", "eu", "2"): 50, ("a", "eu", "3"): 200, ("a", "us", "1"): 10}
+    books.forget_before(100, 2)
+    # Without the second version the third would be the first that was ever seen there.
+    assert books.appeared == {("a", "eu", "2"): 50, ("a", "eu", "3"): 200, ("a", "us", "1"): 10}
