@@ -18,7 +18,7 @@ from rollguard.incidents.incident import Incident, symptoms_of
 __all__ = ["FOLLOWS", "are_beside", "doubted", "elsewhere", "family_of", "follows", "may_stand_alone", "share_bill", "stands_alone"]
 
 #: Probability that what stands apart follows from the first incident all the same. In the library a change of its own had done all seven that were
-#: told apart (`tests/incidents/test_apart.py`); a shop has more ways than the library, so not the one in nine that the rule of succession gives.
+#: told apart (`two_culprits` in docs/quality.md); a shop has more ways than the library, so not the one in nine that the rule of succession gives.
 FOLLOWS = 0.25
 #: What stands apart begins so much later, and but for that a change did it with this probability.
 LATER_MS = 5 * 60_000

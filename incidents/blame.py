@@ -128,15 +128,16 @@ def weigh(
     tempered, none = _posterior([math.log(prior) + calibration.power * b.nats for b in weighed])
     # Where the model fails, all is as before; what began before a change is not blamed on it even then, nor what was rolled back in vain.
     lapse = calibration.lapse
-    known = weighed[: len(changes)]
-    shares = [prior if each and b.aftermath_nats == 0.0 and b.pipe_nats == 0.0 else 0.0 for b, each in zip(known, could, strict=False)]
+    n = len(changes)
+    known = weighed[:n]
+    shares = [prior if each and b.aftermath_nats == 0.0 and b.pipe_nats == 0.0 else 0.0 for b, each in zip(known, could[:n], strict=True)]
     spread = NO_CHANGE_PRIOR + math.fsum(shares)
     found = [
         replace(b, probability=(1.0 - lapse) * share + lapse * before / spread, uncalibrated=alone)
-        for b, share, before, alone in zip(known, tempered, shares, plain, strict=False)
+        for b, share, before, alone in zip(known, tempered[:n], shares, plain[:n], strict=True)
     ]
     ranked = sorted(found, key=lambda b: (-b.probability, b.change.deploy_id))
-    unrecorded = (1.0 - lapse) * math.fsum(tempered[len(changes) :])
+    unrecorded = (1.0 - lapse) * math.fsum(tempered[n:])
     return Verdicts(tuple(ranked), (1.0 - lapse) * none + unrecorded + lapse * NO_CHANGE_PRIOR / spread, unrecorded)
 
 

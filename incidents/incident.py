@@ -221,8 +221,7 @@ class Incident:
 
     def is_mute(self, metric: str, now: int) -> bool:
         """Whether for most of the time since a metric's onset its source brought no event at all."""
-        last = now if self.away else self.returned_at or now
-        return metric in self.mute and 2 * _within([self.mute[metric]], self.onset_of(metric), last + 1) > last + 1 - self.onset_of(metric)
+        return metric in self.mute and self._mostly([self.mute[metric]], self.onset_of(metric), now)
 
     def _silences(self, region: str) -> list[Stretch]:
         """Stretches since the onset in which no source said anything of a region, or of anything."""
@@ -230,12 +229,12 @@ class Incident:
 
     def is_speechless(self, now: int) -> bool:
         """Whether for most of the time since its onset no source said anything of any place that hurts."""
-        last = now if self.away else self.returned_at or now
-        for region in self.regions or ("",):
-            first = self.onset_in(region)[0]
-            if 2 * _within(self._silences(region), first, last + 1) <= last + 1 - first:
-                return False
-        return True
+        return all(self._mostly(self._silences(region), self.onset_in(region)[0], now) for region in self.regions or ("",))
+
+    def _mostly(self, stretches: list[Stretch], first: int, now: int) -> bool:
+        """Whether some stretches are more than half of the time from a bucket until all came back, or until now."""
+        stop = (now if self.away else self.returned_at or now) + 1
+        return 2 * _within(stretches, first, stop) > stop - first
 
     def look(self, books: Books, settings: Settings, *, elsewhere: frozenset[str] = frozenset(), well_since: int = 0) -> None:
         """Look again where it hurts, and since when.

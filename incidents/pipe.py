@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollguard.config import Settings
-from rollguard.incidents.books import Books
+from rollguard.incidents.books import Books, Sums
 
 __all__ = ["Stretch", "joined", "speechless", "unheard"]
 
@@ -81,8 +81,10 @@ def unheard(books: Books, settings: Settings, metric: str, onset: int) -> Stretc
                 stop = tick.bucket
                 break
             start = tick.bucket + 1
-    before = books.window(metric, onset - HOUR_MS // settings.bucket_ms, onset - 1)
-    known = before.buckets - before.missing
+    # Of most incidents events go on, and then nothing has to be added up.
+    if stop <= start:
+        return None
+    before, known = _hour_before(books, settings, metric, onset)
     usual = before.events / known if known else 0.0
     return (start, stop) if (stop - start) * usual >= SURELY else None
 
@@ -115,9 +117,14 @@ def _least(books: Books, settings: Settings, rows: dict[str, int], before: int) 
     """Events a bucket of the source that usually has the fewest."""
     found: dict[str, float] = {}
     for metric, row in rows.items():
-        sums = books.window(metric, before - HOUR_MS // settings.bucket_ms, before - 1)
-        known = sums.buckets - sums.missing
+        sums, known = _hour_before(books, settings, metric, before)
         usual = float(sums.observed[row]) / known if known and row < len(sums.observed) else 0.0
         source = settings.metrics[metric].source
         found[source] = max(found.get(source, 0.0), usual)
     return min(found.values(), default=0.0)
+
+
+def _hour_before(books: Books, settings: Settings, metric: str, bucket: int) -> tuple[Sums, int]:
+    """What was counted in the hour before a bucket, and of how many buckets it is known."""
+    sums = books.window(metric, bucket - HOUR_MS // settings.bucket_ms, bucket - 1)
+    return sums, sums.buckets - sums.missing

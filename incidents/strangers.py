@@ -40,7 +40,7 @@ def strangers_of(incident: Incident, books: Books, changes: ChangeBook, settings
     for (service, version), places in sorted(_came(incident, books, settings).items()):
         recorded = [change for change in changes.changes.values() if change.service == service]
         first_ms = min(places.values()) * settings.bucket_ms
-        if _are_told(recorded, books, settings) and not any(_names(change, version, first_ms) for change in recorded):
+        if _are_told(service, recorded, books, settings) and not any(_names(change, version, first_ms) for change in recorded):
             found.append(_stranger(service, version, places, settings.bucket_ms))
     return tuple(found)
 
@@ -74,12 +74,11 @@ def _came(incident: Incident, books: Books, settings: Settings) -> dict[tuple[st
     return came
 
 
-def _are_told(changes: list[Change], books: Books, settings: Settings) -> bool:
+def _are_told(service: str, changes: list[Change], books: Books, settings: Settings) -> bool:
     """Whether the records of a service name its versions as its events do."""
     names = {name for change in changes for name in (change.version, change.from_version)}
     n, at = len(settings.labels.watched), settings.labels.watched.index("service")
-    services = {change.service for change in changes}
-    return any(key[n] in names and key[at] in services for key in books.appeared)
+    return any(key[at] == service and key[n] in names for key in books.appeared)
 
 
 def _names(change: Change, version: str, first_ms: int) -> bool:

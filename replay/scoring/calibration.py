@@ -129,7 +129,7 @@ def calibration_error(by_case: Sequence[Sequence[Guess]]) -> tuple[float, float 
     ----------
     M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
     """
-    sums = np.array([_sums([guess for guess in guesses if guess.probability >= SMALLEST]) for guesses in by_case], float).reshape(len(by_case), BINS, 3)
+    sums = np.array([_sums(_counted(guesses)) for guesses in by_case], float).reshape(len(by_case), BINS, 3)
     n = int(sums[..., 0].sum())
     if not n:
         return None
@@ -160,10 +160,14 @@ def chance_error(guesses: Sequence[Guess]) -> float | None:
     0.077
     """
     variance = np.zeros(BINS)
-    counted = [guess.probability for guess in guesses if guess.probability >= SMALLEST]
-    for probability in counted:
-        variance[_row(probability)] += probability * (1.0 - probability)
+    counted = _counted(guesses)
+    for guess in counted:
+        variance[_row(guess.probability)] += guess.probability * (1.0 - guess.probability)
     return float(np.sqrt(variance * 2.0 / math.pi).sum()) / len(counted) if counted else None
+
+
+def _counted(guesses: Sequence[Guess]) -> list[Guess]:
+    return [guess for guess in guesses if guess.probability >= SMALLEST]
 
 
 def _error(sums: Floats) -> Floats:
