@@ -162,7 +162,7 @@ def _tell(console: Console, explained: dict[str, Any]) -> None:
         console.print(f"  known of it, and no evidence: {escape('; '.join(suspect['facts']))}", style="dim")
     console.print()
     console.print(
-        f"[bold]no change[/bold]  {meter(explained['no_change_probability'], 12, 'green')}  a provider, the weather, a sale: nothing that was shipped"
+        f"[bold]no change[/bold]  {meter(explained['no_change_probability'], 12, 'green')}  a provider, the weather, a sale, or a change that nobody recorded"
     )
     console.print()
     for sentence in explained["would_change"]:

@@ -115,7 +115,9 @@ def _suspects(incident: dict[str, Any], answers: dict[str, Any]) -> Table:
         reasons = [escape(reason["text"]) for reason in suspect["reasons"]][: None if number == 0 else REASONS]
         name = f"{escape(suspect['deploy_id'])}\n[dim]{escape(suspect['service'])}[/dim]"
         table.add_row(name, meter(suspect["probability"], BAR, "red"), "\n".join(reasons))
-    table.add_row("no change", meter(incident["no_change_probability"], BAR, "red"), "[dim]a provider, the weather, a sale: nothing that was shipped[/dim]")
+    table.add_row(
+        "no change", meter(incident["no_change_probability"], BAR, "red"), "[dim]a provider, the weather, a sale, or a change that nobody recorded[/dim]"
+    )
     return table
 
 
