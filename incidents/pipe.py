@@ -75,8 +75,11 @@ def unheard(books: Books, settings: Settings, metric: str, onset: int) -> Stretc
     """
     now = books.ticks[-1].bucket
     start, stop = onset, now + 1
+    # A metric may count only some of its source's events: another one that goes on tells that the source does.
+    source = settings.metrics[metric].source
+    witnesses = {name for name, each in settings.metrics.items() if each.source == source}
     for tick in books.between(onset, now):
-        if any(account.metric == metric and account.events and not account.missing for account in tick.accounts):
+        if any(account.metric in witnesses and account.events and not account.missing for account in tick.accounts):
             if tick.bucket >= onset + BREAKS_BUCKETS:
                 stop = tick.bucket
                 break
@@ -84,8 +87,8 @@ def unheard(books: Books, settings: Settings, metric: str, onset: int) -> Stretc
     # Of most incidents events go on, and then nothing has to be added up.
     if stop <= start:
         return None
-    before, known = _hour_before(books, settings, metric, onset)
-    usual = before.events / known if known else 0.0
+    hours = [_hour_before(books, settings, name, onset) for name in sorted(witnesses)]
+    usual = max(before.events / known if known else 0.0 for before, known in hours)
     return (start, stop) if (stop - start) * usual >= SURELY else None
 
 

@@ -16,6 +16,9 @@ BEFORE_MS, AFTER_MS = 30 * MINUTE_MS, 10 * MINUTE_MS
 #: It may have been there for so long before its first event: a roll-out begins with few, and of many services hardly an event a minute comes.
 UNSEEN_MS = 5 * MINUTE_MS
 
+#: The clocks of who ships and of who sells are so close to one another.
+CLOCKS_MS = MINUTE_MS
+
 
 def strangers_of(incident: Incident, books: Books, changes: ChangeBook, settings: Settings) -> tuple[Change, ...]:
     """Versions that came into the places of an incident around its onset, and that no change record names.
@@ -32,15 +35,19 @@ def strangers_of(incident: Incident, books: Books, changes: ChangeBook, settings
     -------
     tuple of Change
         One for each version, by name, reaching each place when its first event was counted there. None of a service whose records
-        name no version that its events have: they speak of something else, as an image's tag for a release.
+        name no version that its events have: they speak of something else, as an image's tag for a release. And none that came with
+        a recorded change of its service, as the canary of a release has a name of its own.
     """
     if not settings.labels.compare or "service" not in settings.labels.watched:
         return ()
     found = []
-    for (service, version), places in sorted(_came(incident, books, settings).items()):
+    for (service, version), first in sorted(_came(incident, books, settings).items()):
         recorded = [change for change in changes.changes.values() if change.service == service]
+        places = {region: bucket for region, bucket in first.items() if not _brought(recorded, region, bucket * settings.bucket_ms)}
+        if not places or not _are_told(service, recorded, books, settings):
+            continue
         first_ms = min(places.values()) * settings.bucket_ms
-        if _are_told(service, recorded, books, settings) and not any(_names(change, version, first_ms) for change in recorded):
+        if not any(_names(change, version, first_ms) for change in recorded):
             found.append(_stranger(service, version, places, settings.bucket_ms))
     return tuple(found)
 
@@ -54,24 +61,40 @@ def sentence_of(stranger: Change) -> str:
 
 def _came(incident: Incident, books: Books, settings: Settings) -> dict[tuple[str, str], dict[str | None, int]]:
     """Service and version of all that came into places that hurt, with the bucket of the first event in each."""
-    watched = settings.labels.watched
-    original: dict[tuple[str, ...], int] = {}
+    oldest = min(incident.onset_in(region)[0] for region in ("", *incident.regions, *incident.began)) - BEFORE_MS // settings.bucket_ms
+    # What came last stands last, and mostly nothing came of late.
+    if next(reversed(books.appeared.values()), oldest) < oldest:
+        return {}
     came: dict[tuple[str, str], dict[str | None, int]] = {}
-    for key, bucket in books.appeared.items():
-        place, version = key[: len(watched)], key[len(watched)]
-        if version in {"", Labels.OTHER} or Labels.OTHER in place:
-            continue
-        # Of what a place had first nobody knows when it came.
-        if original.setdefault(place, bucket) == bucket:
-            continue
-        service, region = place[watched.index("service")], place[watched.index("region")] if "region" in watched else None
+    for (service, region), versions in _firsts(books, settings).items():
         if region is not None and incident.regions and region not in incident.regions:
             continue
         onset_ms = incident.onset_in(region or "")[0] * settings.bucket_ms
-        if -BEFORE_MS <= bucket * settings.bucket_ms - onset_ms <= AFTER_MS:
-            places = came.setdefault((service, version), {})
-            places[region] = min(places.get(region, bucket), bucket)
+        # Of what a place had first nobody knows when it came.
+        original = min(versions.values())
+        for version, bucket in versions.items():
+            if bucket != original and -BEFORE_MS <= bucket * settings.bucket_ms - onset_ms <= AFTER_MS:
+                came.setdefault((service, version), {})[region] = bucket
     return came
+
+
+def _firsts(books: Books, settings: Settings) -> dict[tuple[str, str | None], dict[str, int]]:
+    """The bucket in which each version was first seen, whatever its other labels, by service and region."""
+    watched = settings.labels.watched
+    service, region, version = watched.index("service"), watched.index("region") if "region" in watched else None, len(watched)
+    firsts: dict[tuple[str, str | None], dict[str, int]] = {}
+    # In the order in which they came.
+    for key, bucket in books.appeared.items():
+        place = (key[service], None if region is None else key[region])
+        if key[version] not in {"", Labels.OTHER} and Labels.OTHER not in place:
+            firsts.setdefault(place, {}).setdefault(key[version], bucket)
+    return firsts
+
+
+def _brought(recorded: list[Change], region: str | None, first_ms: int) -> bool:
+    """Whether a recorded change of a service reached a place about when something new was first seen there: then that came with it, whatever it is called."""
+    reaches = [change.reach_at(region or "") for change in recorded if change.kind != "flag"]
+    return any(reach is not None and reach.started_ms - CLOCKS_MS <= first_ms <= reach.touched_ms + UNSEEN_MS for reach in reaches)
 
 
 def _are_told(service: str, changes: list[Change], books: Books, settings: Settings) -> bool:

@@ -152,18 +152,35 @@ def chance_error(guesses: Sequence[Guess]) -> float | None:
     Returns
     -------
     float or None
-        None: there is no guess. A row's hits scatter by the root of the sum of p(1 - p); the mean size of a normal deviation is the root of 2/pi of that.
+        None: there is no guess.
+
+    Notes
+    -----
+    How many of a row's guesses are true has a Poisson binomial distribution, which is worked out guess by guess. That of a row of a
+    few guesses that are nearly sure is far from normal.
+
+    References
+    ----------
+    Y. Hong, "On computing the distribution function for the Poisson binomial distribution", Computational Statistics & Data Analysis 59, 2013.
 
     Examples
     --------
     >>> round(chance_error([Guess(probability=0.75, is_true=True)] * 20), 3)
-    0.077
+    0.076
+    >>> round(chance_error([Guess(probability=0.98, is_true=True)]), 4)
+    0.0392
     """
-    variance = np.zeros(BINS)
     counted = _counted(guesses)
-    for guess in counted:
-        variance[_row(guess.probability)] += guess.probability * (1.0 - guess.probability)
-    return float(np.sqrt(variance * 2.0 / math.pi).sum()) / len(counted) if counted else None
+    rows = [[guess.probability for guess in counted if _row(guess.probability) == row] for row in range(BINS)]
+    return math.fsum(map(_mean_deviation, rows)) / len(counted) if counted else None
+
+
+def _mean_deviation(probabilities: Sequence[float]) -> float:
+    """By how much the number of those that come true misses the sum of their probabilities, on average."""
+    hits = np.ones(1)
+    for each in probabilities:
+        hits = np.convolve(hits, (1.0 - each, each))
+    return float(hits @ np.abs(np.arange(len(hits)) - math.fsum(probabilities)))
 
 
 def _counted(guesses: Sequence[Guess]) -> list[Guess]:

@@ -23,7 +23,7 @@ START_MS = 1_772_442_000_000
 START = START_MS // BUCKET_MS
 LATENESS_MS = 20_000
 #: Events expected in a bucket of one finest series; of promises, those outside the usual range.
-USUAL = {"orders": 60.0, "errors": 6.0, "promised_minutes": 3.0, "actual_minutes": 3.0}
+USUAL = {"orders": 60.0, "paid": 30.0, "errors": 6.0, "promised_minutes": 3.0, "actual_minutes": 3.0}
 TRIALS = 60.0
 
 

@@ -61,6 +61,14 @@ def test_a_source_is_unheard_from_the_onset_on_until_its_next_event(silent: int,
     assert unheard(books_of(shop, START + 90), shop.settings, "errors", onset) is None
 
 
+def test_a_source_is_heard_as_long_as_any_of_its_metrics_counts_something() -> None:
+    some = "metrics: {paid: {kind: count, source: orders, worse: lower, smallest: 0.1, where: {type: [paid]}}}\nsources: {orders: {fields: {type: type}}}\n"
+    silent = range(START + 20, START + 80)
+    for others, found in (({}, None), ({"orders": silent}, (silent.start, silent.stop))):
+        shop = scenes.Shop(settings=scenes.settings_with(some), metrics=("orders", "errors", "paid"), silent={"paid": silent, **others})
+        assert unheard(books_of(shop, START + 90), shop.settings, "paid", silent.start) == found
+
+
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=6), st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=6))
 def test_stretches_joined_hold_the_same_buckets(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
     spans = [[(start, start + length) for start, length in each] for each in (one, other)]

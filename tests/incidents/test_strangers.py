@@ -58,6 +58,10 @@ def test_a_version_that_no_record_speaks_of_is_told_and_weighed_and_holds_the_ro
         pytest.param(scenes.deploy("chg-2", started=START_MS, service="payments", regions=["us-east"]), True, id="the record of the place is lost"),
         pytest.param(scenes.deploy("chg-2", started=START_MS + 3 * MINUTE_MS, service="payments", from_version="2.0"), False, id="a flag names it later"),
         pytest.param(scenes.deploy("chg-2", started=START_MS, service="search"), False, id="another service has such a version"),
+        pytest.param(scenes.deploy("chg-2", started=START_MS, service="payments", version="2.0-rc"), True, id="its canary has a name of its own"),
+        pytest.param(scenes.deploy("chg-2", started=START_MS, service="payments", version="on", change_kind="flag"), False, id="a flag brings no version"),
+        pytest.param(scenes.deploy("chg-2", started=START_MS - 9 * MINUTE_MS, service="payments", version="2.0-rc"), False, id="a release was done before"),
+        pytest.param(scenes.deploy("chg-2", started=START_MS, service="payments", regions=["us-east"], version="2.0-rc"), False, id="a release elsewhere"),
     ],
 )
 def test_who_names_a_version_tells_that_it_was_recorded(records: list[ChangeSeen], spoken: bool) -> None:
@@ -80,6 +84,26 @@ def test_who_names_a_version_tells_that_it_was_recorded(records: list[ChangeSeen
 )
 def test_a_stranger_comes_into_a_place_that_hurts_around_the_onset(where: dict[str, object], told: bool) -> None:
     assert any("no change record speaks of it" in each for each in last(played(**where)).symptoms) is told  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("more", "before", "came", "told"),
+    [
+        pytest.param("compare", ("2.0", "off"), ("2.0", "on"), False, id="a flag"),
+        pytest.param("compare", ("1.0", "off"), ("2.0", "off"), True, id="a version, and its flags are known"),
+        pytest.param("watched", ("dhl", "2.0"), ("ups", "2.0"), False, id="a carrier"),
+        pytest.param("watched", ("dhl", "1.0"), ("ups", "2.0"), True, id="a version that comes with a carrier"),
+    ],
+)
+def test_a_version_is_new_to_a_service_and_region_whatever_its_other_labels(more: str, before: tuple[str, str], came: tuple[str, str], told: bool) -> None:
+    known = {"watched": ["service", "region"], "compare": ["version"]}
+    sources = ", ".join(f"{source}: {{fields: {{more: more}}}}" for source in ("orders", "errors", "deliveries"))
+    shop = scenes.Shop(settings=scenes.settings_with(f"labels: {known | {more: [*known[more], 'more']}}\nsources: {{{sources}}}\n"))
+    first = ("0.9", "off") if more == "compare" else ("dhl", "0.9")
+    shop.appeared = {START - 9 * MINUTE: tuple(("payments", "eu-west", *labels) for labels in (first, before)), ONSET: (("payments", "eu-west", *came),)}
+    records = scenes.deploy("chg-old", started=START_MS - 300 * MINUTE_MS, service="payments", regions=REGIONS, version="0.9", from_version="0.8")
+    entries = scenes.played(shop, [*scenes.regional(shop), *scenes.deploy(started=START_MS - 3 * MINUTE_MS, minutes=1.0), *records])
+    assert (SENTENCE in last(entries).symptoms) is told
 
 
 def test_a_desk_restored_between_knows_what_came_before() -> None:

@@ -42,7 +42,7 @@ def test_probabilities_that_mean_what_they_say_have_hardly_an_error() -> None:
     assert found[0] <= 0.03
 
 
-@pytest.mark.parametrize("n", [30, 120, 1_000])
+@pytest.mark.parametrize("n", [6, 30, 120, 1_000])
 def test_by_chance_alone_probabilities_that_are_right_are_off_by_what_is_told(n: int) -> None:
     chance = np.random.default_rng(n)
     said = chance.beta(0.4, 0.4, n)
