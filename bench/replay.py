@@ -1,6 +1,7 @@
 """A replay against a loop that one would write by hand: python -P bench/replay.py [--pairs N] [--small] [--only WORD] [--stages].
 
-With --stages it tells instead what part of a replay's seconds each stage takes.
+With --stages it tells instead what part of a replay's seconds each stage takes, and how near to the loop a replay would be if the arithmetic of detectors and
+trials took no time at all, which is more than any compiled core could give.
 The loop reads the same files, decodes each line, drops doubles, and counts by bucket, region, service and version; it knows no baseline, no evidence and no
 blame. Pairs of one run each, A B A B, in processes of their own; the ratio is told as median and spread over the pairs, and what each took of memory.
 Seconds are those of the processor, so that what else runs on the machine counts as little as can be. `--only` takes the cases with a word in their name.
@@ -23,7 +24,10 @@ from pathlib import Path
 import msgspec
 
 from rollguard.detectors import Detect
+from rollguard.detectors.watch import CountWatch, RatioWatch, ShareWatch
+from rollguard.detectors.watched import Watched
 from rollguard.incidents import Desk
+from rollguard.incidents.trials import Trials
 from rollguard.replay import Recipe, open_case, run_case, simulate_case
 from rollguard.streams import Ingest
 
@@ -32,6 +36,9 @@ BUCKET_MS = 10_000
 OPEN = 6
 CASES = {"5 M events in a day": ("quiet", 1, 25.5), "thin: 8 days, 1 order/s": ("quiet", 8, 1.0), "10 M events": ("quiet", 2, 25.5)}
 SMALL = {"small": ("quiet", 1, 0.5)}
+#: Name of what detectors and trials work out, whichever stage it is in.
+ARITHMETIC = "arithmetic"
+RUNNING: dict[str, bool] = defaultdict(bool)
 
 
 class Event(msgspec.Struct):
@@ -76,28 +83,44 @@ def replayed(folder: Path) -> int:
 
 
 def staged(folder: Path) -> None:
-    """Print what part of a replay's seconds each stage took, and the reading of files with all else."""
+    """Print what part of a replay's seconds each stage took, the reading of files with all else, and what is left without the arithmetic."""
+    began = time.process_time()
+    by_hand(folder)
+    loop = time.process_time() - began
     spent: dict[str, float] = {}
-
-    def timed(stage: type, name: str) -> None:
-        whole = getattr(stage, name)
-
-        def part(*words: object, **named: object) -> object:
-            began = time.process_time()
-            try:
-                return whole(*words, **named)
-            finally:
-                spent[stage.__name__] = spent.get(stage.__name__, 0.0) + time.process_time() - began
-
-        setattr(stage, name, part)
-
     for stage in (Ingest, Detect, Desk):
-        timed(stage, "feed")
+        timed(stage, "feed", stage.__name__, spent)
+    for watch in (CountWatch, RatioWatch, ShareWatch):
+        for name in ("load", "step", "ahead", "settle"):
+            timed(watch, name, ARITHMETIC, spent)
+    timed(Watched, "close_epoch", ARITHMETIC, spent)
+    timed(Trials, "step", ARITHMETIC, spent)
     began = time.process_time()
     replayed(folder)
     seconds = time.process_time() - began
+    left = seconds - spent.pop(ARITHMETIC)
     parts = [*spent.items(), ("else", seconds - sum(spent.values()))]
     print(f"{seconds:.1f} s:", ", ".join(f"{name} {part:.1f} s ({part / seconds:.0%})" for name, part in parts))
+    print(f"    without the arithmetic of detectors and trials {left:.1f} s, {loop / left:.2f} of the loop; with it {loop / seconds:.2f}")
+
+
+def timed(owner: type, name: str, part: str, spent: dict[str, float]) -> None:
+    """Add up the seconds of a method under the name of a part; what it calls of the same part counts once."""
+    whole = getattr(owner, name)
+    spent.setdefault(part, 0.0)
+
+    def method(*words: object, **named: object) -> object:
+        if RUNNING[part]:
+            return whole(*words, **named)
+        RUNNING[part] = True
+        began = time.process_time()
+        try:
+            return whole(*words, **named)
+        finally:
+            spent[part] += time.process_time() - began
+            RUNNING[part] = False
+
+    setattr(owner, name, method)
 
 
 def child(which: str, folder: Path) -> None:
