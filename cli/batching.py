@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from rollguard.cli.bar import progress_bar
-from rollguard.config import read_layer
-from rollguard.replay import Done, Switches, Work, case_folders, make_out, replay_all
+from rollguard.cli.otherwise import checked_for
+from rollguard.config import ConfigError, read_layer
+from rollguard.replay import CaseError, Done, Switches, Work, case_folders, make_out, open_case, replay_all
 
 __all__ = ["replay_folder"]
 
@@ -31,6 +33,11 @@ def replay_folder(cases: Path, out: Path, *, config: Path | None, switches: Swit
     """
     folders = [folder for folder in case_folders(cases) if folder.resolve() != out.resolve()]
     layers = () if config is None else (read_layer(config),)
+    if switches.approve_after_ms is not None:
+        for folder in folders:
+            # One that cannot be opened is told with the others.
+            with suppress(CaseError, ConfigError):
+                checked_for(switches, open_case(folder, layers).settings)
     make_out(out)
     works = [Work(folder, out / folder.name, layers, switches, again) for folder in folders]
     done: list[Done] = []

@@ -28,7 +28,10 @@ def compare(
 
     Exit codes: 0 fine, whatever got worse; 1 the file cannot be written; 2 wrong usage, or results that are missing or broken.
     """
-    text = comparison_of(_score(old, cases), _score(new, cases), names=(_name(old), _name(new)) if _name(old) != _name(new) else ("A", "B"))
+    before, after = _score(old, cases), _score(new, cases)
+    if not {case.name for case in before.cases} & {case.name for case in after.cases}:
+        raise UsageError(f"{old} and {new} have no case in common, so there is nothing to compare. Expected: two results of the same cases.")
+    text = comparison_of(before, after, names=(_name(old), _name(new)) if _name(old) != _name(new) else ("A", "B"))
     if out is None:
         typer.echo(text, nl=False)
     else:

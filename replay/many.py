@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,7 +69,8 @@ class Done:
 def replay_all(works: Sequence[Work], jobs: int) -> Iterator[Done]:
     """Replay cases, so many at a time; one that is broken does not stop the others.
 
-    A result is kept if its summary is whole, it is no older than the case's files, and it was made under the same settings.
+    A result is kept if its summary is whole, it is no older than the case's files, and it was made under the same settings of files of
+    the same names and sizes.
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ def replay_all(works: Sequence[Work], jobs: int) -> Iterator[Done]:
         try:
             for future in as_completed(waiting):
                 error = future.exception()
-                # A process that was ended, or a mistake of ours in one case: told, and the others go on.
+                # A mistake of ours in one case: told, and the others go on. A process that was ended takes along all that is not done.
                 yield future.result() if error is None else Done(waiting[future].folder.name, "broken", {}, _told(error))
         finally:
             for future in waiting:
@@ -97,7 +100,7 @@ def _replayed(work: Work) -> Done:
     name = work.folder.name
     try:
         case = open_case(work.folder, work.layers)
-        made = made_with(case.settings, work.switches)
+        made = f"{made_with(case.settings, work.switches)}/{_files_of(case)}"
         kept = None if work.again else _kept(work, case, made)
         if kept is not None:
             return Done(name, "kept", kept)
@@ -119,9 +122,19 @@ def _kept(work: Work, case: Case, made: str) -> dict[str, Any] | None:
     except (OSError, msgspec.DecodeError):
         return None
     is_whole = isinstance(summary, dict) and "savings" in summary and (work.out / "incidents.jsonl").is_file()
-    return summary if is_whole and newest <= written and summary.get("made_with", made) == made else None
+    return summary if is_whole and newest <= written and summary.get("made_with") == made else None
+
+
+def _files_of(case: Case) -> str:
+    """Hash of what a case is made of: another one of the same name has other sizes."""
+    sizes = sorted((each.name, each.stat().st_size) for each in case.path.iterdir())
+    return blake2b(msgspec.json.encode(sizes), digest_size=8).hexdigest()
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return (
+            "the process that replayed it was ended from outside, as where memory runs out. Run the same command again, with fewer --jobs: what is done is kept"
+        )
     text = str(error) if isinstance(error, (RollguardError, OSError)) else f"{type(error).__name__}: {error}"
     return printable(" ".join(text.split()))

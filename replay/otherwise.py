@@ -55,8 +55,13 @@ class Switches:
         """Settings under which it is decided anew."""
         mine = self.usual(settings)
         if self.budget is not None:
-            mine = mine.model_copy(update={"budget": self.budget})
+            mine = mine.model_copy(update={"budget": self._budget_for(settings)})
         return mine if self.approve_after_ms is None else with_persons(mine)
+
+    def _budget_for(self, settings: Settings) -> Budget:
+        """The budget that was asked for; what was not said of it is the config's."""
+        said = {} if self.budget is None else {name: getattr(self.budget, name) for name in self.budget.model_fields_set}
+        return settings.budget.model_copy(update=said)
 
     @property
     def decides_anew(self) -> bool:
@@ -108,7 +113,7 @@ def _compared(usual: Run, run: Run, switches: Switches, settings: Settings) -> d
     if switches.approve_after_ms is not None:
         asked.append(f"persons approve {format_duration(switches.approve_after_ms)} after the page")
     if switches.budget is not None:
-        asked.append(f"a budget of {_budget(switches.budget)} instead of {_budget(settings.budget)}")
+        asked.append(f"a budget of {_budget(switches.applied(settings).budget)} instead of {_budget(settings.budget)}")
     was, now = _figures(usual), _figures(run)
     text = f"{' and '.join(asked)}: {_told(now)}. As it is: {_told(was)}."
     if switches.approve_after_ms is not None and now["rollbacks"] < was["rollbacks"]:

@@ -103,7 +103,7 @@ def check_bars(outcomes: Sequence[CaseOutcome]) -> tuple[Checked, ...]:
 
 def _state(bar: Bar, measured: Measured) -> Literal["held", "broken", "not judged"]:
     reached = measured.high if bar.by == "high" else measured.value
-    if reached is None or measured.n < bar.needs:
+    if reached is None or not measured.n or measured.n < bar.needs:
         return "not judged"
     broken = (bar.at_least is not None and reached < bar.at_least) or (bar.at_most is not None and reached > bar.at_most)
     return "broken" if broken else "held"

@@ -141,13 +141,13 @@ def calibration_error(by_case: Sequence[Sequence[Guess]]) -> tuple[float, float 
     return error, low, high, n
 
 
-def chance_error(guesses: Sequence[Guess]) -> float | None:
+def chance_error(by_incident: Sequence[Sequence[Guess]]) -> float | None:
     """What the calibration error would be by chance alone, on average, were every probability right.
 
     Parameters
     ----------
-    guesses : sequence of Guess
-        Those that count in `calibration_error`; what came of them plays no part.
+    by_incident : sequence of sequences of Guess
+        What was said of each incident, of which at most one is true; what came of it plays no part.
 
     Returns
     -------
@@ -156,8 +156,8 @@ def chance_error(guesses: Sequence[Guess]) -> float | None:
 
     Notes
     -----
-    How many of a row's guesses are true has a Poisson binomial distribution, which is worked out guess by guess. That of a row of a
-    few guesses that are nearly sure is far from normal.
+    How many of a row's guesses are true has a Poisson binomial distribution, which is worked out incident by incident: those of one
+    exclude each other. That of a row of a few guesses that are nearly sure is far from normal.
 
     References
     ----------
@@ -165,20 +165,22 @@ def chance_error(guesses: Sequence[Guess]) -> float | None:
 
     Examples
     --------
-    >>> round(chance_error([Guess(probability=0.75, is_true=True)] * 20), 3)
+    >>> round(chance_error([[Guess(probability=0.75, is_true=True)]] * 20), 3)
     0.076
-    >>> round(chance_error([Guess(probability=0.98, is_true=True)]), 4)
+    >>> round(chance_error([[Guess(probability=0.98, is_true=True)]]), 4)
     0.0392
     """
-    counted = _counted(guesses)
-    rows = [[guess.probability for guess in counted if _row(guess.probability) == row] for row in range(BINS)]
-    return math.fsum(map(_mean_deviation, rows)) / len(counted) if counted else None
+    counted = [_counted(guesses) for guesses in by_incident]
+    n = sum(map(len, counted))
+    rows = [[math.fsum(guess.probability for guess in guesses if _row(guess.probability) == row) for guesses in counted] for row in range(BINS)]
+    return math.fsum(map(_mean_deviation, rows)) / n if n else None
 
 
 def _mean_deviation(probabilities: Sequence[float]) -> float:
     """By how much the number of those that come true misses the sum of their probabilities, on average."""
     hits = np.ones(1)
-    for each in probabilities:
+    # Rounded when they were written, those of one incident may add up to a little more than 1.
+    for each in np.minimum(probabilities, 1.0).tolist():
         hits = np.convolve(hits, (1.0 - each, each))
     return float(hits @ np.abs(np.arange(len(hits)) - math.fsum(probabilities)))
 

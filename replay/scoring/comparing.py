@@ -32,7 +32,7 @@ def comparison_of(old: Score, new: Score, *, names: tuple[str, str] = ("A", "B")
         What they are called.
     """
     mine, others = {case.name: case for case in old.cases}, {case.name: case for case in new.cases}
-    both = sorted(mine.keys() & others.keys())
+    both = sorted(name for name in mine.keys() & others.keys() if _truth_of(mine[name]) == _truth_of(others[name]))
     # Figures of other cases would be figures of something else.
     old, new = (score_of([cases[name] for name in both]) for cases in (mine, others))
     found = [difference for name in both for difference in differences(mine[name], others[name])]
@@ -40,10 +40,17 @@ def comparison_of(old: Score, new: Score, *, names: tuple[str, str] = ("A", "B")
     lines = [f"{names[0]} → {names[1]}, {len(both)} cases: {len(better)} better, {len(worse)} worse.", ""]
     lines += table(["measure", names[0], names[1], "difference", ""], _rows(old, new))
     lines += ["", f"## Worse ({len(worse)})", "", *(worse or ["Nothing."]), "", f"## Better ({len(better)})", "", *(better or ["Nothing."])]
+    if strange := sorted(mine.keys() & others.keys() - set(both)):
+        lines += ["", f"Labelled in another way in {names[1]}, and not compared: {', '.join(strange)}."]
     for name, only in ((names[0], mine.keys() - others.keys()), (names[1], others.keys() - mine.keys())):
         if only:
             lines += ["", f"Only in {name}, and not compared: {', '.join(sorted(only))}."]
     return "\n".join(lines) + "\n"
+
+
+def _truth_of(case: CaseOutcome) -> list[tuple[str, str | None, float | None, float | None]]:
+    """What its labels say; cases of one name may still be others."""
+    return [(label.incident_id, label.culprit, label.lost, label.oracle_s) for label in case.labels]
 
 
 def differences(old: CaseOutcome, new: CaseOutcome) -> Iterator[Difference]:

@@ -45,8 +45,12 @@ def judge_case(truth: Truth, result: Result) -> CaseOutcome:
     false_pages = [*(_false(each, truth) for each in stray if each.paged_ms is not None), *_unwanted(matches)]
     undone = [(each, undo) for each in result.found for undo in each.undone]
     wrong_undone = tuple(text for each, undo in undone if (text := _wrong_undo(each.incident_id, undo.at_ms, undo.deploy_id, truth)))
-    innocent = [each for each in result.found if not causes[each.incident_id]]
-    falsely_blamed = tuple(f"{each.incident_id}: {each.blamed} is called guilty, though no change did it" for each in innocent if each.blamed)
+    # A stray that blames another than those who did something then is as false as one where nobody did anything.
+    strays = {each.incident_id for each in stray if each.blamed is not None and each.blamed not in causes[each.incident_id]}
+    innocent = [each for each in result.found if not causes[each.incident_id] or each.incident_id in strays]
+    falsely_blamed = tuple(
+        f"{each.incident_id}: {each.blamed} is called guilty, though {_who(causes[each.incident_id])} did it" for each in innocent if each.blamed
+    )
     # Where no change was known, or nothing was counted, nothing was weighed.
     weighed = [each for each in result.found if each.suspects]
     labels = tuple(_label_outcome(each, truth) for each in matches)
@@ -68,7 +72,7 @@ def judge_case(truth: Truth, result: Result) -> CaseOutcome:
         wrong_rollbacks=wrong_undone,
         innocent=len(innocent),
         falsely_blamed=falsely_blamed,
-        guesses=tuple(guess for each in weighed for guess in guesses_of(each.suspects, each.no_change, causes[each.incident_id])),
+        guesses=tuple(guesses_of(each.suspects, each.no_change, causes[each.incident_id]) for each in weighed),
         briers=tuple(brier(each.suspects, each.no_change, causes[each.incident_id]) for each in weighed),
         remarks=remarks,
     )
@@ -152,9 +156,9 @@ def _label_outcome(match_: Match, truth: Truth) -> LabelOutcome:
     paged = [each for each in match_.found if each.paged_ms is not None]
     told = first if paged else None
     rank = None if told is None else next((at for at, (deploy_id, _) in enumerate(told.suspects, 1) if deploy_id in label.causes), None)
-    blamed = None if told is None else told.blamed
-    # Of two at once, to blame the other one's culprit is a wrong rank, but nobody innocent is blamed.
-    guilty = frozenset().union(label.causes, *(other.causes for other in truth.labels if told is not None and overlaps(told, other)))
+    # Whoever is blamed wrongly on any of its pages counts, and is the one that is told of.
+    wrongly = next((each.blamed for each in match_.found if each.blamed is not None and each.blamed not in _guilty(each, label, truth)), None)
+    blamed = wrongly if wrongly is not None or told is None else told.blamed
     undone = [
         (each, undo)
         for each in match_.found
@@ -172,13 +176,22 @@ def _label_outcome(match_: Match, truth: Truth) -> LabelOutcome:
         rank=rank,
         verdict=None if told is None else told.verdict,
         blamed=blamed,
-        wrongly_blamed=bool(label.causes) and blamed is not None and blamed not in guilty,
+        wrongly_blamed=bool(label.causes) and wrongly is not None,
         lost=label.lost_orders,
         billed=round(sum(each.orders_lost for each in match_.found), 1) if match_.found else None,
         rollback_due=label.rollback,
         rolled_back=bool(undone),
         saved=round(max((each.saved for each, _ in undone), default=0.0), 1),
     )
+
+
+def _guilty(found: Found, label: Label, truth: Truth) -> frozenset[str]:
+    """Whom an incident may blame: of two at once, to blame the other one's culprit is a wrong rank, but nobody innocent is blamed."""
+    return frozenset().union(label.causes, *(other.causes for other in truth.labels if overlaps(found, other)))
+
+
+def _who(causes: frozenset[str]) -> str:
+    return " and ".join(sorted(causes)) or "no change"
 
 
 def _remarks(match_: Match, outcome: LabelOutcome, found: tuple[Found, ...]) -> list[str]:

@@ -237,7 +237,7 @@ def _brier(outcomes: Outcomes) -> Taken:
 
 
 def _calibration(outcomes: Outcomes) -> Taken:
-    return calibration_error([each.guesses for each in outcomes]) if outcomes else None
+    return calibration_error([[guess for said in each.guesses for guess in said] for each in outcomes]) if outcomes else None
 
 
 #: All that is measured, in the order in which it is told.

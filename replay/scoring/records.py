@@ -99,7 +99,8 @@ class CaseOutcome(msgspec.Struct, frozen=True, kw_only=True):
         Found incidents that no change did.
     falsely_blamed : tuple of str
         A sentence for each of them in which a change is called guilty.
-    guesses : tuple of Guess
+    guesses : tuple of tuple of Guess
+        By incident; those of one exclude each other.
         All probabilities that were said.
     briers : tuple of float
         Brier score of each found incident.
@@ -118,6 +119,6 @@ class CaseOutcome(msgspec.Struct, frozen=True, kw_only=True):
     wrong_rollbacks: tuple[str, ...]
     innocent: int
     falsely_blamed: tuple[str, ...]
-    guesses: tuple[Guess, ...]
+    guesses: tuple[tuple[Guess, ...], ...]
     briers: tuple[float, ...]
     remarks: tuple[str, ...]

@@ -141,8 +141,13 @@ def read_result(folder: Path) -> Result:
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             told = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise ResultError(f"{folder / INCIDENTS}:{number}: {told}. Expected: what `rollguard replay --out` wrote; replay it again.") from None
+    if len(found) != summary.get("incidents", len(found)):
+        raise ResultError(f"{folder / INCIDENTS}: {len(found)} incidents, and {SUMMARY} tells of {summary['incidents']}. Replay it again.")
     since, until = summary.get("watching_since"), summary.get("end")
-    watched_ms = ms_of(until) - ms_of(since) if since is not None and until is not None else 0
+    try:
+        watched_ms = ms_of(until) - ms_of(since) if since is not None and until is not None else 0
+    except (TypeError, ValueError) as error:
+        raise ResultError(f"{folder / SUMMARY}: {error}. Expected: what `rollguard replay --out` wrote; replay it again.") from None
     return Result(name=folder.name, watched_ms=watched_ms, found=tuple(found))
 
 

@@ -96,14 +96,14 @@ def score_of(outcomes: Sequence[CaseOutcome], *, split: Halves = "both") -> Scor
 
 
 def _part(name: str, cases: Sequence[CaseOutcome]) -> Part:
-    guesses = [guess for each in cases for guess in each.guesses]
+    said = [guesses for each in cases for guesses in each.guesses]
     return Part(
         name=name,
         cases=len(cases),
         incidents=sum(len(each.labels) for each in cases),
         measures=measure(cases),
-        reliability=reliability(guesses),
-        chance=chance_error(guesses),
+        reliability=reliability([guess for guesses in said for guess in guesses]),
+        chance=chance_error(said),
     )
 
 

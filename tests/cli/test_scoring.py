@@ -126,6 +126,8 @@ def test_two_scores_are_compared_as_files_and_as_folders(shell: Shell, tmp_path:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     new.write_text(shell("score", shell.cases, shell.results, "--json").out)
     (shell.results / "promise-1" / "incidents.jsonl").write_bytes(b"")
+    summary = shell.results / "promise-1" / "summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"incidents": 0}))
     old.write_text(shell("score", shell.cases, shell.results, "--json").out)
     done = shell("compare", old, new)
     assert done.code == 0
@@ -150,6 +152,37 @@ def test_a_broken_result_is_told_with_its_line(shell: Shell) -> None:
     file.write_bytes(file.read_bytes() + b'{"incident_id": "x"}\n')
     done = shell("score", shell.cases, shell.results)
     assert (done.code, f"{file}:2: no 'decisions'" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param({"incidents": 7}, "incidents.jsonl: 1 incidents, and summary.json tells of 7", id="lines are lost"),
+        pytest.param({"end": "soon"}, "summary.json: ", id="no time"),
+    ],
+)
+def test_a_result_that_contradicts_itself_is_not_scored(shell: Shell, change: dict[str, object], expected: str) -> None:
+    file = shell.results / "promise-1" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    done = shell("score", shell.cases, shell.results)
+    assert (done.code, expected in done.err, done.err.count("\n")) == (2, True, 1), done.err
+
+
+def test_scores_without_a_common_case_are_not_compared(shell: Shell, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    for file, gone in ((one, "quiet-1"), (other, "promise-1")):
+        shutil.copytree(shell.cases, tmp_path / file.stem)
+        shutil.rmtree(tmp_path / file.stem / gone)
+        file.write_text(shell("score", tmp_path / file.stem, shell.results, "--json").out)
+    done = shell("compare", one, other)
+    assert (done.code, "no case in common" in done.err) == (2, True)
+
+
+def test_persons_are_refused_in_cases_whose_services_have_a_mode_of_their_own(shell: Shell, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("services: {checkout: {mode: auto}}\n")
+    done = shell("replay", "--all", shell.cases, "--out", tmp_path / "out", "--approve-after", "5m", "--config", mine)
+    assert (done.code, "gives checkout a mode of their own" in done.err) == (2, True), done.err
 
 
 def test_broken_labels_are_told_with_their_line(shell: Shell) -> None:

@@ -41,6 +41,12 @@ def test_a_result_is_kept_until_it_is_broken_older_than_its_case_or_of_other_set
     summary = cases.parent / "results" / "a-1" / "summary.json"
     summary.write_bytes(summary.read_bytes()[:100])
     assert states(replayed(cases)) == {"a-1": "replayed", "b-1": "kept"}
+    summary.write_bytes(summary.read_bytes().replace(b'"made_with"', b'"made_by"'))
+    assert states(replayed(cases)) == {"a-1": "replayed", "b-1": "kept"}
+    orders, times = cases / "b-1" / "orders.jsonl", (cases / "b-1" / "orders.jsonl").stat()
+    orders.write_bytes(orders.read_bytes() + b"\n")
+    os.utime(orders, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert states(replayed(cases)) == {"a-1": "kept", "b-1": "replayed"}, "another case of the same name, and no newer"
     later = (cases.parent / "results" / "b-1" / "summary.json").stat().st_mtime + 1
     os.utime(cases / "b-1" / "orders.jsonl", (later, later))
     assert states(replayed(cases)) == {"a-1": "kept", "b-1": "replayed"}

@@ -47,9 +47,17 @@ def test_by_chance_alone_probabilities_that_are_right_are_off_by_what_is_told(n:
     chance = np.random.default_rng(n)
     said = chance.beta(0.4, 0.4, n)
     errors = [calibration_error([guesses(*zip(said.tolist(), (chance.random(n) < said).tolist(), strict=True))]) for _ in range(300)]
-    told = chance_error(guesses(*((each, 0) for each in said.tolist())))
+    told = chance_error([guesses((each, 0)) for each in said.tolist()])
     assert told == pytest.approx(np.mean([each[0] for each in errors if each is not None]), rel=0.1)
-    assert chance_error(guesses((0.01, 0))) is None
+    assert chance_error([guesses((0.01, 0))]) is None
+
+
+def test_two_guesses_of_one_incident_exclude_each_other() -> None:
+    together, apart = chance_error([guesses((0.48, 0), (0.47, 0))]), chance_error([guesses((0.48, 0)), guesses((0.47, 0))])
+    # In one row they are one guess of 95 %: |1 - 0.95| 0.95 + 0.95 (1 - 0.95), over two guesses.
+    assert together == pytest.approx(0.0475)
+    assert apart is not None
+    assert apart > 5 * together
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.integers(0, 5))

@@ -25,6 +25,13 @@ def test_each_thing_that_changed_is_told_with_whether_it_is_better() -> None:
     ]
 
 
+def test_cases_of_one_name_whose_labels_differ_are_not_compared() -> None:
+    old, new = (score_of([judged([label(lost_orders=lost)], [], name="a-1"), judged([label()], [], name="b-1")]) for lost in (74.0, 149.0))
+    text = comparison_of(old, new, names=("main", "mine"))
+    assert text.startswith("main → mine, 1 cases: ")
+    assert "Labelled in another way in mine, and not compared: a-1." in text
+
+
 def test_only_cases_that_both_have_are_compared() -> None:
     old = score_of([judged([label()], [], name="a-1"), judged([label()], [found()], name="gone-1")])
     new = score_of([judged([label()], [found()], name="a-1"), judged([label()], [], name="new-1")])

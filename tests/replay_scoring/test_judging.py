@@ -52,6 +52,16 @@ def test_further_pages_about_the_same_are_repeats_and_not_false() -> None:
     assert (outcome.labels[0].repeats, outcome.right_pages, outcome.false_pages) == (1, 1, ())
 
 
+def test_an_innocent_blamed_on_any_page_counts() -> None:
+    other = (("chg-9", 0.95), ("chg-1", 0.03))
+    outcome = judged([label()], [found(), found(incident_id="inc-2", paged_ms=NOON + 30 * MIN, suspects=other)])
+    assert (outcome.labels[0].wrongly_blamed, outcome.labels[0].blamed) == (True, "chg-9")
+    assert "wrong blame: chg-9 is called guilty of i1, which chg-1 did" in outcome.remarks
+    early = found(paged_ms=NOON - MIN, onset_ms=NOON - 2 * MIN, suspects=other, undone=())
+    stray = judged([label()], [early])
+    assert (stray.falsely_blamed, stray.innocent) == (("inc-i1: chg-9 is called guilty, though chg-1 did it",), 1)
+
+
 def test_the_rank_is_among_the_changes_and_a_carrier_is_as_good_as_the_culprit() -> None:
     suspects = (("chg-9", 0.5), ("chg-1", 0.3), ("chg-2", 0.1))
     assert judged([label()], [found(suspects=suspects)]).labels[0].rank == 2

@@ -134,6 +134,11 @@ def test_a_bar_breaks_by_its_figure_and_false_pages_by_their_upper_bound() -> No
     assert states["false_pages_month", None] == "held"
 
 
+def test_a_bar_is_not_judged_where_nothing_was_measured() -> None:
+    states = {(each.measured.name, each.kind): each.state for each in check_bars([judged([], [])])}
+    assert set(states.values()) == {"not judged"}
+
+
 def test_real_issues_have_a_bar_of_their_own() -> None:
     petshop = label(culprit="chg-1")
     outcome = judged([petshop], [found(petshop, suspects=(("chg-9", 1.0),), undone=())], name="petshop-1")
