@@ -71,10 +71,10 @@ def test_in_advise_nobody_is_asked_and_nothing_is_done(case: Case) -> None:
 
 
 def test_what_is_not_said_of_a_budget_stays_as_the_config_has_it(case: Case) -> None:
-    mine = case.settings.model_copy(update={"budget": Budget(false_pages=1.0, per="7d", per_change=0.01)})  # type: ignore[arg-type]
-    assert Switches(budget=Budget(false_pages=4.0)).applied(mine).budget == Budget(false_pages=4.0, per="7d", per_change=0.01)  # type: ignore[arg-type]
-    said = Switches(budget=Budget(false_pages=4.0, per="1d")).applied(mine).budget  # type: ignore[arg-type]
-    assert said == Budget(false_pages=4.0, per="1d", per_change=0.01)  # type: ignore[arg-type]
+    mine = case.settings.model_copy(update={"budget": Budget(false_pages=1.0, per="7d", per_change=0.01)})
+    assert Switches(budget=Budget(false_pages=4.0)).applied(mine).budget == Budget(false_pages=4.0, per="7d", per_change=0.01)
+    said = Switches(budget=Budget(false_pages=4.0, per="1d")).applied(mine).budget
+    assert said == Budget(false_pages=4.0, per="1d", per_change=0.01)
 
 
 def test_another_budget_stands_beside_the_usual_one(case: Case, usual: Run) -> None:
