@@ -1,7 +1,7 @@
 """How good Rollguard is, over its library of cases: python -P bench/quality.py [--seeds 1-8] [--jobs 2] [--into FOLDER].
 
 Makes every kind of case with every seed, replays them all, scores them, and writes the tables into docs/quality.md. The three commands of `rollguard` that do
-it are printed as they run. About fifty seconds a case on one core; what is done already is kept, unless other seeds are asked for or the code has changed.
+it are printed as they run. Half a minute or more a case on one core; what is done already is kept, unless other seeds are asked for or the code has changed.
 """
 
 from __future__ import annotations

@@ -55,13 +55,10 @@ class Switches:
         """Settings under which it is decided anew."""
         mine = self.usual(settings)
         if self.budget is not None:
-            mine = mine.model_copy(update={"budget": self._budget_for(settings)})
+            # What was not said of it is the config's.
+            said = {name: getattr(self.budget, name) for name in self.budget.model_fields_set}
+            mine = mine.model_copy(update={"budget": settings.budget.model_copy(update=said)})
         return mine if self.approve_after_ms is None else with_persons(mine)
-
-    def _budget_for(self, settings: Settings) -> Budget:
-        """The budget that was asked for; what was not said of it is the config's."""
-        said = {} if self.budget is None else {name: getattr(self.budget, name) for name in self.budget.model_fields_set}
-        return settings.budget.model_copy(update=said)
 
     @property
     def decides_anew(self) -> bool:

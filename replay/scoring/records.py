@@ -96,7 +96,7 @@ class CaseOutcome(msgspec.Struct, frozen=True, kw_only=True):
     wrong_rollbacks : tuple of str
         A sentence each.
     innocent : int
-        Found incidents that no change did.
+        Found incidents that no change did, and those about no label that call somebody innocent guilty.
     falsely_blamed : tuple of str
         A sentence for each of them in which a change is called guilty.
     guesses : tuple of tuple of Guess

@@ -128,11 +128,13 @@ def read_result(folder: Path) -> Result:
     try:
         summary = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=dict[str, Any])
         lines = (folder / INCIDENTS).read_bytes().splitlines()
+        since, until = summary.get("watching_since"), summary.get("end")
+        watched_ms = ms_of(until) - ms_of(since) if since is not None and until is not None else 0
     except OSError as error:
         raise ResultError(
             f"{folder}: {Path(error.filename or '').name}: {(error.strerror or '').lower()}. Expected: what `rollguard replay --out` wrote."
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, TypeError, ValueError) as error:
         raise ResultError(f"{folder / SUMMARY}: {error}. Expected: what `rollguard replay --out` wrote; replay it again.") from None
     found = []
     for number, line in enumerate(lines, 1):
@@ -143,11 +145,6 @@ def read_result(folder: Path) -> Result:
             raise ResultError(f"{folder / INCIDENTS}:{number}: {told}. Expected: what `rollguard replay --out` wrote; replay it again.") from None
     if len(found) != summary.get("incidents", len(found)):
         raise ResultError(f"{folder / INCIDENTS}: {len(found)} incidents, and {SUMMARY} tells of {summary['incidents']}. Replay it again.")
-    since, until = summary.get("watching_since"), summary.get("end")
-    try:
-        watched_ms = ms_of(until) - ms_of(since) if since is not None and until is not None else 0
-    except (TypeError, ValueError) as error:
-        raise ResultError(f"{folder / SUMMARY}: {error}. Expected: what `rollguard replay --out` wrote; replay it again.") from None
     return Result(name=folder.name, watched_ms=watched_ms, found=tuple(found))
 
 
