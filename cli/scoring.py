@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,7 +16,6 @@ from rollguard.replay.scoring import (
     BY_KIND,
     ENOUGH_CASES,
     MEASURES,
-    Checked,
     Halves,
     Score,
     bar_rows,
@@ -62,22 +62,23 @@ def score(
     """
     outcomes = read_outcomes(cases, results)
     scored = score_of(outcomes, split=split)
-    checked = check_bars([each for each in scored.cases if split != "both" or each.split == "unseen"]) if bars else ()
+    if bars:
+        scored = replace(scored, bars=check_bars([each for each in scored.cases if split != "both" or each.split == "unseen"]))
     if markdown is not None:
         options = [*([] if split == "both" else [f"--split {split}"]), *(["--bars"] if bars else []), f"--markdown {markdown}"]
-        markdown.write_text("# Quality\n\n" + markdown_of(scored, f"rollguard score {cases} {results} {' '.join(options)}", checked), encoding="utf-8")
+        markdown.write_text("# Quality\n\n" + markdown_of(scored, f"rollguard score {cases} {results} {' '.join(options)}"), encoding="utf-8")
     if json:
         typer.echo(scored.as_json())
     else:
-        _tell(scored, checked, split)
-    broken = [row for row, each in zip(bar_rows(checked), checked, strict=True) if each.state == "broken"]
+        _tell(scored, split)
+    broken = [row for row, each in zip(bar_rows(scored.bars), scored.bars, strict=True) if each.state == "broken"]
     for title, bar, reached, _ in broken:
         typer.echo(f"bar broken: {title}: {reached}. Expected: {bar}.", err=True)
     if broken:
         raise typer.Exit(1)
 
 
-def _tell(scored: Score, checked: Sequence[Checked], split: Halves) -> None:
+def _tell(scored: Score, split: Halves) -> None:
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     whole = scored.parts[0]
     console.print(f"[bold]{whole.cases} cases[/bold], {whole.incidents} labelled incidents. In brackets: 95 % interval, and what it was measured on.")
@@ -89,9 +90,9 @@ def _tell(scored: Score, checked: Sequence[Checked], split: Halves) -> None:
         measured = [part[each.name] for part in scored.parts]
         table.add_row(each.title, *(f"{figure_of(one)} [dim]{escape(f'({interval_of(one)})') if interval_of(one) else ''}[/dim]" for one in measured))
     console.print(table)
-    if checked:
+    if scored.bars:
         half = "the unseen half" if split == "both" else "all that was scored" if split == "unseen" else "the seen half, which proves nothing"
-        console.print(_table(f"Bars, on {half}", ("measure", "bar", "reached", "state"), bar_rows(checked), state_last=True))
+        console.print(_table(f"Bars, on {half}", ("measure", "bar", "reached", "state"), bar_rows(scored.bars), state_last=True))
         if whole.cases < ENOUGH_CASES:
             console.print(f"{whole.cases} cases are few: the bars are meant for {ENOUGH_CASES} and more.", style="yellow")
     console.print(_table("By kind", ("kind", "cases", "incidents", *(title for _, title in BY_KIND)), kind_rows(scored.kinds)))

@@ -183,7 +183,10 @@ def _summary(name: str, replay: Replay, notes: Sequence[str], incidents: list[di
 
 
 def _savings(incident: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the decided rollback would have saved: orders lost in all, less those lost until it took effect."""
+    """What the decided rollback would have saved: orders lost in all, less those lost until it took effect.
+
+    Where a count's noise is below nothing it is taken for nothing: nobody saves more than was lost, or less than nothing.
+    """
     decided = next((d["at"] for d in incident["decisions"] if d["action"] == "rollback"), None)
     found: dict[str, Any] = {"incident_id": incident["incident_id"], "rollback_at": decided, "effect_at": None, "lost_until_effect": None, "saved": 0.0}
     if decided is None:
@@ -191,7 +194,8 @@ def _savings(incident: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str,
     effect_ms = ms_of(decided) + ROLLBACK_TAKES_MS
     mine = [line for line in lines if line["incident_id"] == incident["incident_id"] and "incident" in line]
     until = next((line for line in mine if ms_of(line["at"]) >= effect_ms), mine[-1])["incident"]["orders_lost"]
-    return found | {"effect_at": rfc3339(effect_ms), "lost_until_effect": until, "saved": round(incident["orders_lost"] - until, 1)}
+    saved = max(incident["orders_lost"], 0.0) - max(until, 0.0)
+    return found | {"effect_at": rfc3339(effect_ms), "lost_until_effect": until, "saved": round(max(saved, 0.0), 1)}
 
 
 def _file(file: FileReport) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import comb
 
-from rollguard.replay.scoring.measures import MEASURES, Measured
+from rollguard.replay.scoring.measures import MEASURES, Measure, Measured
 from rollguard.replay.scoring.records import CaseOutcome, LabelOutcome
 from rollguard.replay.scoring.score import Score, score_of
 from rollguard.replay.scoring.telling import figure, figure_of, table
@@ -15,6 +16,10 @@ __all__ = ["Difference", "comparison_of", "differences"]
 DELAY_SHARE, DELAY_S = 0.2, 10.0
 #: A bill has changed if its error did by so much of what was lost.
 BILL_SHARE = 0.05
+#: What happens more often than that by chance alone may be chance.
+CHANCE = 0.05
+#: Differences of figures that are smaller are of the last digits.
+SAME = 1e-9
 
 #: Whether it got better; the case; what.
 Difference = tuple[bool, str, str]
@@ -112,10 +117,31 @@ def _rows(old: Score, new: Score) -> list[list[str]]:
             sign = "+" if moved >= 0 and each.form != "signed" else ""
             # Of two shares the difference is in points, not in per cent of one of them.
             difference = sign + figure(moved, each.form).replace("%", "points")
-            gain = {"higher": moved, "lower": -moved, "nearer to 0": abs(was.value) - abs(now.value)}[each.better]
-            word = "" if abs(gain) < 1e-9 else ("better" if gain > 0 else "worse") + (", may be chance" if _touch(was, now) else "")
+            gain = _gain(each, was.value, now.value)
+            word = "" if abs(gain) < SAME else ("better" if gain > 0 else "worse") + (", may be chance" if _may_be_chance(each, old, new) else "")
         rows.append([each.title, figure_of(was), figure_of(now), difference, word])
     return rows
+
+
+def _gain(each: Measure, was: float, now: float) -> float:
+    """How much better a figure got; negative: it got worse."""
+    return {"higher": now - was, "lower": was - now, "nearer to 0": abs(was) - abs(now)}[each.better]
+
+
+def _may_be_chance(each: Measure, old: Score, new: Score) -> bool:
+    """Whether a coin would often divide the cases that changed into better and worse ones so; of a figure that no case has alone, whether intervals touch.
+
+    References
+    ----------
+    W. J. Dixon and A. M. Mood, "The statistical sign test", JASA 41, 1946; both sides, equal cases left out.
+    """
+    if not each.by_case:
+        return _touch(old.parts[0][each.name], new.parts[0][each.name])
+    pairs = [(each.take([before]), each.take([after])) for before, after in zip(old.cases, new.cases, strict=True)]
+    gains = [_gain(each, was[0], now[0]) for was, now in pairs if was is not None and now is not None]
+    better, worse = sum(gain >= SAME for gain in gains), sum(gain <= -SAME for gain in gains)
+    n = better + worse
+    return n == 0 or 2 * sum(comb(n, k) for k in range(min(better, worse) + 1)) > CHANCE * 2**n
 
 
 def _touch(one: Measured, other: Measured) -> bool:

@@ -163,6 +163,8 @@ def truth_of(name: str, data: bytes, *, file: str = LABELS) -> Truth:
         read = msgspec.json.decode(data, type=_Labels)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LabelsError(f"{file}:{_line(data, str(error))}: {_told(str(error))}. Nothing was scored; mend the labels.") from None
+    if read.lost_orders is not None and read.lost_orders < 0.0:
+        raise LabelsError(f"{file}:{_line_of(data, '$.lost_orders')}: `lost_orders`: {_negative(read.lost_orders)}. Nothing was scored; mend the labels.")
     # What a case lost as a whole is an incident's where there is but one.
     whole = read.lost_orders if len(read.incidents) == 1 else None
     labels: list[Label] = []
@@ -173,6 +175,7 @@ def truth_of(name: str, data: bytes, *, file: str = LABELS) -> Truth:
             raise LabelsError(f"{file}:{_line_of(data, f'{where}.end')}: `end` {each.end} is before `onset` {each.onset}. Nothing was scored; mend the labels.")
         if any(each.id == other.incident_id for other in labels):
             raise LabelsError(f"{file}:{_line_of(data, f'{where}.id')}: `id` {each.id!r} stands there twice. Expected: one for each incident.")
+        _refuse_nonsense(each, data, file, where)
         labels.append(
             Label(
                 incident_id=each.id,
@@ -191,6 +194,26 @@ def truth_of(name: str, data: bytes, *, file: str = LABELS) -> Truth:
             )
         )
     return Truth(name=name, kind=read.kind or kind_of(name), seed=read.seed, labels=tuple(labels))
+
+
+def _refuse_nonsense(incident: _Incident, data: bytes, file: str, where: str) -> None:
+    """Refuse what cannot be: it would be scored as if it were."""
+    oracle_s = incident.oracle_s
+    key, said = "", ""
+    if incident.lost_orders is not None and incident.lost_orders < 0.0:
+        key, said = "lost_orders", _negative(incident.lost_orders)
+    elif isinstance(oracle_s, (int, float)) and oracle_s < 0.0:
+        key, said = "oracle_s", f"an oracle needs {oracle_s:g} s. Expected: 0 or more; null where it is never sure; not there where nobody asked"
+    elif incident.rollback and incident.culprit is None:
+        key, said = "rollback", "true, and no culprit: there is nothing to roll back. Expected: `culprit`, or false"
+    elif incident.carriers and incident.culprit is None:
+        key, said = "carriers", "they brought what no culprit set off. Expected: `culprit`, or no carriers"
+    if key:
+        raise LabelsError(f"{file}:{_line_of(data, f'{where}.{key}')}: `{key}`: {said}. Nothing was scored; mend the labels.")
+
+
+def _negative(lost: float) -> str:
+    return f"{lost:g} orders were lost. Expected: 0 or more; null where nobody knows"
 
 
 def _moment(data: bytes, file: str, path: str, text: str) -> int:

@@ -58,6 +58,8 @@ class Measure:
         What it is measured on, in plural.
     take : callable
         From outcomes to value, bounds and what it was measured on; None: there is nothing to measure.
+    by_case : bool
+        Whether it says something of one case by itself.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Measure:
     better: Literal["higher", "lower", "nearer to 0"]
     of: str
     take: Callable[[Outcomes], tuple[float, float | None, float | None, float] | None]
+    by_case: bool = True
 
 
 def measure(outcomes: Outcomes) -> tuple[Measured, ...]:
@@ -261,5 +264,5 @@ MEASURES: tuple[Measure, ...] = (
     Measure("bill", "error of the bill, median", "signed", "nearer to 0", "incidents", lambda each: _quantile(_bill_errors(each), 0.5)),
     Measure("bill_size", "error of the bill, median size", "share", "lower", "incidents", lambda each: _quantile([abs(x) for x in _bill_errors(each)], 0.5)),
     Measure("brier", "Brier score (0 to 2)", "number", "lower", "incidents", _brier),
-    Measure("calibration", "calibration error", "number", "lower", "guesses", _calibration),
+    Measure("calibration", "calibration error", "number", "lower", "guesses", _calibration, by_case=False),
 )

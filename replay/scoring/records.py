@@ -100,8 +100,7 @@ class CaseOutcome(msgspec.Struct, frozen=True, kw_only=True):
     falsely_blamed : tuple of str
         A sentence for each of them in which a change is called guilty.
     guesses : tuple of tuple of Guess
-        By incident; those of one exclude each other.
-        All probabilities that were said.
+        All probabilities that were said, by incident: those of one exclude each other.
     briers : tuple of float
         Brier score of each found incident.
     remarks : tuple of str

@@ -10,9 +10,10 @@ import msgspec
 
 from rollguard.config import RollguardError
 from rollguard.replay.case import case_folders
+from rollguard.replay.scoring.bars import Checked
 from rollguard.replay.scoring.calibration import Reliability, chance_error, reliability
 from rollguard.replay.scoring.judging import judge_case
-from rollguard.replay.scoring.labels import read_truth
+from rollguard.replay.scoring.labels import LABELS, read_truth
 from rollguard.replay.scoring.measures import Measured, measure
 from rollguard.replay.scoring.records import CaseOutcome
 from rollguard.replay.scoring.results import ResultError, is_whole, read_result
@@ -68,11 +69,14 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
         Of the same cases, by kind.
     cases : tuple of CaseOutcome
         By name.
+    bars : tuple of Checked
+        Bars and what was reached, where they were asked for.
     """
 
     parts: tuple[Part, ...]
     kinds: tuple[Part, ...]
     cases: tuple[CaseOutcome, ...]
+    bars: tuple[Checked, ...] = ()
 
     def as_json(self) -> str:
         """Write it for machines; `read_score` reads it."""
@@ -116,11 +120,14 @@ def read_outcomes(cases: Path, results: Path) -> list[CaseOutcome]:
         If there is no case.
     LabelsError
         If labels are missing or broken.
+    ScoresError
+        If a case is there twice.
     ResultError
         If a case has no result, or a broken one.
     """
     folders = case_folders(cases)
     truths = [read_truth(folder) for folder in folders]
+    _refuse_copies(folders)
     missing = [folder.name for folder in folders if not is_whole(results / folder.name)]
     if missing:
         more = f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
@@ -129,6 +136,16 @@ def read_outcomes(cases: Path, results: Path) -> list[CaseOutcome]:
             f"make them: rollguard replay --all {cases} --out {results}"
         )
     return [judge_case(truth, read_result(results / truth.name)) for truth in truths]
+
+
+def _refuse_copies(folders: Sequence[Path]) -> None:
+    """Refuse a case that is there under two names: it would count twice. Told by its labels and by the names and sizes of its files."""
+    known: dict[tuple[object, ...], Path] = {}
+    for folder in folders:
+        marks = (folder.joinpath(LABELS).read_bytes(), *sorted((each.name, each.stat().st_size) for each in folder.iterdir()))
+        other = known.setdefault(marks, folder)
+        if other is not folder:
+            raise ScoresError(f"{folder}: a copy of {other}: the same labels, and files of the same names and sizes. Nothing was scored; move one away.")
 
 
 def read_score(path: Path) -> Score:

@@ -74,7 +74,7 @@ def kind_rows(kinds: Sequence[Part]) -> list[list[str]]:
     return [[each.name, str(each.cases), str(each.incidents), *(figure_of(each[name]) for name, _ in BY_KIND)] for each in kinds]
 
 
-def markdown_of(score: Score, command: str, checked: Sequence[Checked] = ()) -> str:
+def markdown_of(score: Score, command: str) -> str:
     """Write the score as Markdown.
 
     Parameters
@@ -82,15 +82,13 @@ def markdown_of(score: Score, command: str, checked: Sequence[Checked] = ()) -> 
     score : Score
     command : str
         That makes it.
-    checked : sequence of Checked
-        Bars, where they were asked for.
     """
     whole = score.parts[0]
     lines = [f"Made by `{command}`: {whole.cases} cases, {whole.incidents} labelled incidents. Intervals are of 95 %.", ""]
     titles = ["measure", *(f"{part.name} ({part.cases} cases)" for part in score.parts)]
     lines += table(titles, [[each.title, *(_cell(part[each.name]) for part in score.parts)] for each in MEASURES])
-    if checked:
-        lines += ["", "## Bars", "", *table(["measure", "bar", "reached", "state"], bar_rows(checked))]
+    if score.bars:
+        lines += ["", "## Bars", "", *table(["measure", "bar", "reached", "state"], bar_rows(score.bars))]
     lines += ["", "## By kind", "", *table(["kind", "cases", "incidents", *(title for _, title in BY_KIND)], kind_rows(score.kinds))]
     lines += ["", "## Probabilities", "", *table(["called", "guesses", "on average", "were true", "interval"], reliability_rows(whole))]
     lines += ["", chance] if (chance := chance_line(score)) else []

@@ -107,6 +107,21 @@ def test_the_score_is_told_in_a_terminal_and_in_markdown(shell: Shell, tmp_path:
     assert f"`rollguard score {shell.cases} {shell.results} --bars --markdown {file}`" in file.read_text()
 
 
+def test_bars_stand_in_the_json_where_they_were_asked_for(shell: Shell) -> None:
+    asked, plain = (json.loads(shell("score", shell.cases, shell.results, *more, "--json").out) for more in (["--bars"], []))
+    assert plain["bars"] == []
+    assert {(each["measured"]["name"], each["bar"]) for each in asked["bars"]} >= {("recall", ">= 0.97"), ("wrong_rollbacks", "<= 0")}
+    assert {each["state"] for each in asked["bars"]} <= {"held", "broken", "not judged"}
+
+
+def test_a_copied_case_does_not_count_twice(shell: Shell) -> None:
+    shutil.copytree(shell.cases / "quiet-1", shell.cases / "quiet-2")
+    shutil.copytree(shell.results / "quiet-1", shell.results / "quiet-2")
+    done = shell("score", shell.cases, shell.results)
+    assert done.code == 2
+    assert f"{shell.cases / 'quiet-2'}: a copy of {shell.cases / 'quiet-1'}" in done.err
+
+
 def test_a_bar_that_breaks_ends_with_one_and_says_which(shell: Shell) -> None:
     labels = json.loads(json.dumps(LABELS))
     labels["incidents"][0] |= {"onset": "2020-01-01T00:00:00Z", "end": "2020-01-01T01:00:00Z"}

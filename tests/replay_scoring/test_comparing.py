@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from rollguard.replay.scoring import comparison_of, differences, score_of
 from tests.replay_scoring.made import MIN, NOON, found, judged, label
 
@@ -40,3 +42,20 @@ def test_only_cases_that_both_have_are_compared() -> None:
     assert "| page recall | 0.0 % | 100.0 % | +100.0 points | better, may be chance |" in text
     assert "Only in main, and not compared: gone-1." in text
     assert "Only in mine, and not compared: new-1." in text
+
+
+@pytest.mark.parametrize(("better", "worse", "chance"), [(5, 0, True), (6, 0, False), (8, 1, False), (7, 2, True), (0, 6, False)])
+def test_what_a_coin_would_often_do_may_be_chance(better: int, worse: int, chance: bool) -> None:
+    names = [f"a-{at}" for at in range(better + worse)]
+    # Cases that are equal in both, however many, say nothing of what changed.
+    equal = [judged([label()], [found()], name=f"b-{at}") for at in range(40)]
+    sides = [[judged([label()], [found()] if (at < better) is new else [], name=name) for at, name in enumerate(names)] for new in (False, True)]
+    [line] = [each for each in comparison_of(*(score_of([*side, *equal]) for side in sides)).splitlines() if each.startswith("| page recall ")]
+    assert ("may be chance" in line) is chance
+    assert ("better" in line) is (better > worse)
+
+
+def test_of_probabilities_the_intervals_say_what_may_be_chance() -> None:
+    sides = [[judged([label()], [found(suspects=(("chg-1", said),), no_change=1.0 - said)], name=f"a-{at}") for at in range(60)] for said in (0.8, 1.0)]
+    [line] = [each for each in comparison_of(*map(score_of, sides)).splitlines() if each.startswith("| calibration error ")]
+    assert line.endswith("| better |")

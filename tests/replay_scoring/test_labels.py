@@ -43,6 +43,11 @@ def test_an_oracle_that_is_never_sure_is_not_one_that_nobody_asked() -> None:
         (labels(end="2026-03-02T08:00:00Z"), 6, "before `onset`"),
         (b'{"incidents":\n[{"id": "i1"}]}', 2, "missing required field `onset`"),
         (b"", 1, "truncated"),
+        (labels(lost_orders=-3.0), 10, "-3 orders were lost"),
+        (labels().replace(b"12.5", b"-12.5"), 12, "-12.5 orders were lost"),
+        (labels(oracle_s=-1), 10, "an oracle needs -1 s"),
+        (labels(rollback=True), 9, "nothing to roll back"),
+        (labels(carriers=["chg-2"]), 10, "no culprit set off"),
     ],
 )
 def test_broken_labels_are_told_with_their_line(data: bytes, line: int, said: str) -> None:
