@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rollguard.config import Labels, Settings, format_duration, ms_of, printable, rfc3339
+from rollguard.config import Labels, Settings, format_duration, printable, rfc3339
 from rollguard.incidents import ChangeSeen
 from rollguard.replay.affected import listing
 from rollguard.replay.case import Case
@@ -19,13 +19,12 @@ from rollguard.replay.out import make_out, no_out
 from rollguard.replay.persons import Persons
 from rollguard.replay.pipeline import FileReport, Progress, Replay, Report
 from rollguard.replay.report import Minutes, drawn, html_of
+from rollguard.replay.savings import savings_of
 from rollguard.replay.span import span_of
 from rollguard.replay.timeline import fold, line_of
 
-__all__ = ["ROLLBACK_TAKES_MS", "Run", "run_case", "run_of"]
+__all__ = ["Run", "run_case", "run_of"]
 
-#: How long a rollback is taken to need, from the decision to its effect.
-ROLLBACK_TAKES_MS = 120_000
 SUMMARY, REPORT, PAGE = "summary.json", "report.json", "report.html"
 #: Reasons that a line is no text, or no JSON: one kind of damage.
 GARBLED = {"bom", "empty", "json", "nul", "utf8"}
@@ -174,28 +173,12 @@ def _summary(name: str, replay: Replay, notes: Sequence[str], incidents: list[di
         "pages": sum(decision["action"] == "page" for decision in decisions),
         "rollbacks": sum(decision["action"] == "rollback" for decision in decisions),
         "orders_lost": round(sum(incident["orders_lost"] for incident in incidents), 1),
-        "savings": [_savings(incident, lines) for incident in incidents],
+        "savings": [savings_of(incident, lines) for incident in incidents],
         "sources": {source: _file(file) for source, file in sorted(report.files.items())},
         "changes": report.changes,
         "changes_refused": len(report.changes_refused),
         "notes": [printable(note) for note in (*notes, *_notes(replay))],
     }
-
-
-def _savings(incident: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the decided rollback would have saved: orders lost in all, less those lost until it took effect.
-
-    Where a count's noise is below nothing it is taken for nothing: nobody saves more than was lost, or less than nothing.
-    """
-    decided = next((d["at"] for d in incident["decisions"] if d["action"] == "rollback"), None)
-    found: dict[str, Any] = {"incident_id": incident["incident_id"], "rollback_at": decided, "effect_at": None, "lost_until_effect": None, "saved": 0.0}
-    if decided is None:
-        return found
-    effect_ms = ms_of(decided) + ROLLBACK_TAKES_MS
-    mine = [line for line in lines if line["incident_id"] == incident["incident_id"] and "incident" in line]
-    until = next((line for line in mine if ms_of(line["at"]) >= effect_ms), mine[-1])["incident"]["orders_lost"]
-    saved = max(incident["orders_lost"], 0.0) - max(until, 0.0)
-    return found | {"effect_at": rfc3339(effect_ms), "lost_until_effect": until, "saved": round(max(saved, 0.0), 1)}
 
 
 def _file(file: FileReport) -> dict[str, Any]:

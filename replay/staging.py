@@ -9,7 +9,7 @@ from typing import Any
 from rollguard.config import ms_of
 from rollguard.incidents import ChangeSeen
 from rollguard.replay.report import Minutes
-from rollguard.replay.run import ROLLBACK_TAKES_MS
+from rollguard.replay.savings import ROLLBACK_TAKES_MS
 
 __all__ = ["WAVE_MS", "staged"]
 
