@@ -20,7 +20,7 @@ from rollguard.replay.staging import staged
 __all__ = ["Switches", "made_with", "run_otherwise"]
 
 GONE = "The plan was gone before they came: it had expired, or nothing hurt any more."
-NEVER = "There was no plan that persons may approve."
+NEVER = "There was no plan that persons may approve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,18 @@ def _compared(usual: Run, run: Run, switches: Switches, settings: Settings) -> d
         asked.append(f"a budget of {_budget(switches.applied(settings).budget)} instead of {_budget(settings.budget)}")
     was, now = _figures(usual), _figures(run)
     text = f"{' and '.join(asked)}: {_told(now)}. As it is: {_told(was)}."
-    if switches.approve_after_ms is not None and now["rollbacks"] < was["rollbacks"]:
-        proposed = any(each.get("needs") for incident in run.incidents for each in incident["decisions"])
-        text += f" {GONE if proposed else NEVER}"
+    if switches.approve_after_ms is not None and run.incidents and (not now["rollbacks"] or now["rollbacks"] < was["rollbacks"]):
+        text += f" {_why_not(run)}"
     return {"switch": "decided_anew", "incident_id": None, "text": text, "usual": was, "otherwise": now}
+
+
+def _why_not(run: Run) -> str:
+    """Why who would have approved did not."""
+    decisions = [each for incident in run.incidents for each in incident["decisions"]]
+    if any(each.get("needs") for each in decisions):
+        return GONE
+    blocked: list[str] = next((each["blocked_by"] for each in reversed(decisions) if each["action"] == "hold"), [])
+    return f"{NEVER}: {'; '.join(blocked)}." if blocked else f"{NEVER}."
 
 
 def _figures(run: Run) -> dict[str, Any]:

@@ -57,6 +57,16 @@ def test_who_comes_after_nothing_hurts_any_more_approves_nothing(case: Case) -> 
     assert "gone before they came" in run.summary["otherwise"][0]["text"]
 
 
+def test_where_neither_side_undoes_anything_it_is_said_why(tmp_path: Path) -> None:
+    nobody = shops.Shop(SHOP.hours, SHOP.events, [line for line in SHOP.deploys if shops.CULPRIT.encode() not in line])
+    unknown = open_case(shops.write(tmp_path / "case", nobody, end_ms=SHOP.end_ms))
+    run = run_otherwise(unknown, Switches(approve_after_ms=5 * MINUTE_MS))
+    [found] = run.summary["otherwise"]
+    assert decisions(run, "page")
+    assert (found["usual"]["rollbacks"], found["otherwise"]["rollbacks"]) == (0, 0)
+    assert f"There was no plan that persons may approve: {'; '.join(decisions(run, 'hold')[-1]['blocked_by'])}." in found["text"]
+
+
 def test_the_later_they_approve_the_less_is_saved(case: Case) -> None:
     saved = [run_otherwise(case, Switches(approve_after_ms=minutes * MINUTE_MS)).summary["otherwise"][0]["otherwise"]["saved"] for minutes in (1, 4, 7)]
     assert saved == sorted(saved, reverse=True)
