@@ -118,7 +118,7 @@ def _rows(old: Score, new: Score) -> list[list[str]]:
             # Of two shares the difference is in points, not in per cent of one of them.
             difference = sign + figure(moved, each.form).replace("%", "points")
             gain = _gain(each, was.value, now.value)
-            word = "" if abs(gain) < SAME else ("better" if gain > 0 else "worse") + (", may be chance" if _may_be_chance(each, old, new) else "")
+            word = "" if abs(gain) < SAME else ("better" if gain > 0 else "worse") + (", may be chance" if _may_be_chance(each, gain, old, new) else "")
         rows.append([each.title, figure_of(was), figure_of(now), difference, word])
     return rows
 
@@ -128,8 +128,8 @@ def _gain(each: Measure, was: float, now: float) -> float:
     return {"higher": now - was, "lower": was - now, "nearer to 0": abs(was) - abs(now)}[each.better]
 
 
-def _may_be_chance(each: Measure, old: Score, new: Score) -> bool:
-    """Whether a coin would often divide the cases that changed into better and worse ones so; of a figure that no case has alone, whether intervals touch.
+def _may_be_chance(each: Measure, gain: float, old: Score, new: Score) -> bool:
+    """Whether a coin would often bring as few of the cases that changed against a gain; of a figure that no case has alone, whether intervals touch.
 
     References
     ----------
@@ -140,8 +140,8 @@ def _may_be_chance(each: Measure, old: Score, new: Score) -> bool:
     pairs = [(each.take([before]), each.take([after])) for before, after in zip(old.cases, new.cases, strict=True)]
     gains = [_gain(each, was[0], now[0]) for was, now in pairs if was is not None and now is not None]
     better, worse = sum(gain >= SAME for gain in gains), sum(gain <= -SAME for gain in gains)
-    n = better + worse
-    return n == 0 or 2 * sum(comb(n, k) for k in range(min(better, worse) + 1)) > CHANCE * 2**n
+    n, against = better + worse, worse if gain > 0 else better
+    return n == 0 or 2 * sum(comb(n, k) for k in range(against + 1)) > CHANCE * 2**n
 
 
 def _touch(one: Measured, other: Measured) -> bool:

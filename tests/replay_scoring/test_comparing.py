@@ -55,6 +55,13 @@ def test_what_a_coin_would_often_do_may_be_chance(better: int, worse: int, chanc
     assert ("better" in line) is (better > worse)
 
 
+def test_one_case_that_gains_more_than_many_lose_may_be_chance() -> None:
+    delays = [[60, *[60] * 9], [3, *[61] * 9]]
+    sides = [[judged([label()], [found(paged_ms=NOON + s * 1000, saved=100.0 - s)], name=f"a-{at}") for at, s in enumerate(side)] for side in delays]
+    [line] = [each for each in comparison_of(*map(score_of, sides)).splitlines() if each.startswith("| orders saved |")]
+    assert line.endswith("| better, may be chance |"), "nine of ten got worse"
+
+
 def test_of_probabilities_the_intervals_say_what_may_be_chance() -> None:
     sides = [[judged([label()], [found(suspects=(("chg-1", said),), no_change=1.0 - said)], name=f"a-{at}") for at in range(60)] for said in (0.8, 1.0)]
     [line] = [each for each in comparison_of(*map(score_of, sides)).splitlines() if each.startswith("| calibration error ")]
