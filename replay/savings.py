@@ -37,5 +37,5 @@ def savings_of(incident: dict[str, Any], lines: Sequence[dict[str, Any]]) -> dic
     effect_ms = ms_of(decided) + ROLLBACK_TAKES_MS
     mine = [line for line in lines if line["incident_id"] == incident["incident_id"] and "incident" in line]
     until = next((line for line in mine if ms_of(line["at"]) >= effect_ms), mine[-1])["incident"]["orders_lost"]
-    saved = max(incident["orders_lost"], 0.0) - max(until, 0.0)
-    return found | {"effect_at": rfc3339(effect_ms), "lost_until_effect": until, "saved": round(max(saved, 0.0), 1)}
+    until = max(until, 0.0)
+    return found | {"effect_at": rfc3339(effect_ms), "lost_until_effect": until, "saved": round(max(incident["orders_lost"] - until, 0.0), 1)}

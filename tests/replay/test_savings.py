@@ -29,8 +29,9 @@ def test_without_a_rollback_nothing_is_saved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "saved"),
-    [([0.0, 0.0, 0.0, -11.6, 41.3], 41.3), ([0.0, 0.0, 0.0, -36.5, -166.1], 0.0), ([0.0, 0.0, 0.0, 67.5, -39.6], 0.0), ([0.0, 0.0, 0.0, 50.0, 20.0], 0.0)],
+    ("lost", "until", "saved"),
+    [([0, 0, 0, -11.6, 41.3], 0, 41.3), ([0, 0, 0, -36.5, -166.1], 0, 0), ([0, 0, 0, 67.5, -39.6], 67.5, 0), ([0, 0, 0, 50, 20], 50, 0)],
 )
-def test_nobody_saves_more_than_was_lost_or_less_than_nothing(lost: list[float], saved: float) -> None:
-    assert saving(lost, "rollback")["saved"] == saved
+def test_nobody_saves_more_than_was_lost_or_less_than_nothing(lost: list[float], until: float, saved: float) -> None:
+    found = saving(lost, "rollback")
+    assert (found["lost_until_effect"], found["saved"]) == (until, saved)
