@@ -10,7 +10,7 @@ from pathlib import Path
 from rollguard.config import ConfigError, Layer, Mistake, Node, RollguardError, Settings, default_text, load_layers, near_match, parse, read_layer
 from rollguard.replay.reader import SUFFIXES, EventFile, Reader, stem_of
 
-__all__ = ["Case", "CaseError", "case_folders", "open_case"]
+__all__ = ["Case", "CaseError", "case_folders", "open_case", "sizes_of"]
 
 CASE_FILE = "case.yaml"
 #: Keys of case.yaml that the case itself reads; all others are config.
@@ -135,6 +135,11 @@ def case_folders(root: Path) -> list[Path]:
     if not found:
         raise CaseError(f"{root}: no case in it. Expected: a folder for each case, with its event files in it.")
     return found
+
+
+def sizes_of(folder: Path) -> list[tuple[str, int]]:
+    """Name and bytes of each file of a case, sorted: another case of the same name has others, a copy has the same."""
+    return sorted((each.name, each.stat().st_size) for each in folder.iterdir())
 
 
 def _no_folder(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from rollguard.config import Layer, RollguardError, printable
-from rollguard.replay.case import Case, open_case
+from rollguard.replay.case import Case, open_case, sizes_of
 from rollguard.replay.otherwise import Switches, made_with, run_otherwise
 from rollguard.replay.run import SUMMARY
 
@@ -100,7 +100,8 @@ def _replayed(work: Work) -> Done:
     name = work.folder.name
     try:
         case = open_case(work.folder, work.layers)
-        made = f"{made_with(case.settings, work.switches)}/{_files_of(case)}"
+        sizes = blake2b(msgspec.json.encode(sizes_of(case.path)), digest_size=8).hexdigest()
+        made = f"{made_with(case.settings, work.switches)}/{sizes}"
         kept = None if work.again else _kept(work, case, made)
         if kept is not None:
             return Done(name, "kept", kept)
@@ -123,12 +124,6 @@ def _kept(work: Work, case: Case, made: str) -> dict[str, Any] | None:
         return None
     is_whole = isinstance(summary, dict) and "savings" in summary and (work.out / "incidents.jsonl").is_file()
     return summary if is_whole and newest <= written and summary.get("made_with") == made else None
-
-
-def _files_of(case: Case) -> str:
-    """Hash of what a case is made of: another one of the same name has other sizes."""
-    sizes = sorted((each.name, each.stat().st_size) for each in case.path.iterdir())
-    return blake2b(msgspec.json.encode(sizes), digest_size=8).hexdigest()
 
 
 def _told(error: BaseException) -> str:

@@ -137,7 +137,7 @@ def _may_be_chance(each: Measure, gain: float, old: Score, new: Score) -> bool:
     """
     if not each.by_case:
         return _touch(old.parts[0][each.name], new.parts[0][each.name])
-    pairs = [(each.take([before]), each.take([after])) for before, after in zip(old.cases, new.cases, strict=True)]
+    pairs = [(each.take([before]), each.take([after])) for before, after in zip(old.cases, new.cases, strict=True) if before != after]
     gains = [_gain(each, was[0], now[0]) for was, now in pairs if was is not None and now is not None]
     better, worse = sum(gain >= SAME for gain in gains), sum(gain <= -SAME for gain in gains)
     n, against = better + worse, worse if gain > 0 else better

@@ -9,11 +9,11 @@ from typing import Literal
 import msgspec
 
 from rollguard.config import RollguardError
-from rollguard.replay.case import case_folders
+from rollguard.replay.case import case_folders, sizes_of
 from rollguard.replay.scoring.bars import Checked
 from rollguard.replay.scoring.calibration import Reliability, chance_error, reliability
 from rollguard.replay.scoring.judging import judge_case
-from rollguard.replay.scoring.labels import LABELS, read_truth
+from rollguard.replay.scoring.labels import Truth, read_truth
 from rollguard.replay.scoring.measures import Measured, measure
 from rollguard.replay.scoring.records import CaseOutcome
 from rollguard.replay.scoring.results import ResultError, is_whole, read_result
@@ -127,7 +127,7 @@ def read_outcomes(cases: Path, results: Path) -> list[CaseOutcome]:
     """
     folders = case_folders(cases)
     truths = [read_truth(folder) for folder in folders]
-    _refuse_copies(folders)
+    _refuse_copies(folders, truths)
     missing = [folder.name for folder in folders if not is_whole(results / folder.name)]
     if missing:
         more = f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
@@ -138,12 +138,11 @@ def read_outcomes(cases: Path, results: Path) -> list[CaseOutcome]:
     return [judge_case(truth, read_result(results / truth.name)) for truth in truths]
 
 
-def _refuse_copies(folders: Sequence[Path]) -> None:
+def _refuse_copies(folders: Sequence[Path], truths: Sequence[Truth]) -> None:
     """Refuse a case that is there under two names: it would count twice. Told by its labels and by the names and sizes of its files."""
     known: dict[tuple[object, ...], Path] = {}
-    for folder in folders:
-        marks = (folder.joinpath(LABELS).read_bytes(), *sorted((each.name, each.stat().st_size) for each in folder.iterdir()))
-        other = known.setdefault(marks, folder)
+    for folder, truth in zip(folders, truths, strict=True):
+        other = known.setdefault((truth.labels, truth.seed, *sizes_of(folder)), folder)
         if other is not folder:
             raise ScoresError(f"{folder}: a copy of {other}: the same labels, and files of the same names and sizes. Nothing was scored; move one away.")
 
